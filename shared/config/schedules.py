@@ -1,0 +1,66 @@
+"""Weekly schedules and holidays, as configured. `shared/domain/schedule.py` evaluates them."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Self
+
+from pydantic import AfterValidator, Field, model_validator
+
+from shared.config.base import Section
+
+_PERIOD = re.compile(r"^([01]\d|2[0-4]):([0-5]\d)-([01]\d|2[0-4]):([0-5]\d)$")
+_DATE = re.compile(r"^(?:\d{4}-)?\d{2}-\d{2}$")
+
+
+def _check_period(text: str) -> str:
+    match = _PERIOD.match(text)
+    if not match:
+        raise ValueError(f"{text!r} is not HH:MM-HH:MM")
+    start, end = (int(match[1]) * 60 + int(match[2]), int(match[3]) * 60 + int(match[4]))
+    if end > 24 * 60 or start >= end:
+        raise ValueError(f"{text!r} must end after it begins, at 24:00 at the latest")
+    return text
+
+
+#: "08:00-18:30"; the end is exclusive, "24:00" is the end of the day.
+Period = Annotated[str, AfterValidator(_check_period)]
+Day = Annotated[tuple[Period, ...], Field(max_length=6, description="up to 6 periods")]
+
+ALWAYS: tuple[Period, ...] = ("00:00-24:00",)
+
+
+class WeeklySchedule(Section):
+    """Up to 6 periods a day, in the site's time zone. `holiday` replaces the weekday's row on holidays, when given."""
+
+    monday: Day = ALWAYS
+    tuesday: Day = ALWAYS
+    wednesday: Day = ALWAYS
+    thursday: Day = ALWAYS
+    friday: Day = ALWAYS
+    saturday: Day = ALWAYS
+    sunday: Day = ALWAYS
+    holiday: Day | None = None
+
+
+def _check_date(text: str) -> str:
+    if not _DATE.match(text):
+        raise ValueError(f"{text!r} is not YYYY-MM-DD (once) or MM-DD (every year)")
+    return text
+
+
+HolidayDate = Annotated[str, AfterValidator(_check_date)]
+
+
+class Holiday(Section):
+    """A named date or range of dates, both ends included; `YYYY-MM-DD` once, `MM-DD` every year."""
+
+    name: str
+    first: HolidayDate
+    last: HolidayDate | None = None
+
+    @model_validator(mode="after")
+    def _same_form(self) -> Self:
+        if self.last is not None and len(self.last) != len(self.first):
+            raise ValueError("first and last must both be YYYY-MM-DD or both MM-DD")
+        return self

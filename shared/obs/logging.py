@@ -1,0 +1,51 @@
+"""The one logger: structlog, to standard error, without secrets. Modules do `log = structlog.get_logger(__name__)`."""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+import structlog
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+from shared.domain.redact import redact
+
+
+def _redact_values(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    return {key: redact(value) if isinstance(value, str) else value for key, value in event.items()}
+
+
+def configure(*, level: str = "INFO", json: bool = False) -> None:
+    """Set logging up, once, from the command's start. Standard-library loggers (libraries) go the same way.
+
+    Args:
+        level: of ours; libraries log from WARNING up.
+        json: one JSON object a line (containers) instead of lines for people.
+    """
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.stdlib.ExtraAdder(),
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    # Exceptions become text before redaction, so that a traceback shows no password either.
+    tail: list[Processor] = [structlog.processors.format_exc_info, _redact_values]
+    renderer: Processor = structlog.processors.JSONRenderer() if json else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level)),
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *tail, renderer],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(logging.WARNING)
+    for name in ("services", "shared"):
+        logging.getLogger(name).setLevel(level)
