@@ -1,0 +1,1 @@
+"""Demo cameras: an RTSP camera simulator with scripted faults, and the scenes that it shows."""
