@@ -3,24 +3,41 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationInfo
+from pydantic_core import PydanticCustomError
 
 from shared.domain.ids import SLUG_PATTERN
+
+#: Key of the validation context: the folder that relative paths are relative to (that of the configuration file).
+BASE_DIR = "base_dir"
 
 
 class Section(BaseModel):
     """Base of all sections."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, use_attribute_docstrings=True, hide_input_in_errors=True)
 
 
 Slug = Annotated[str, Field(pattern=SLUG_PATTERN, description="lower-case letters, digits, - and _, 1 to 48 characters")]
 
 
-def _resolve_secret(value: object) -> object:
+def from_base(path: Path, info: ValidationInfo) -> Path:
+    """`path` with `~` expanded and, when a configuration file is being read, made relative to its folder."""
+    path = path.expanduser()
+    base = info.context.get(BASE_DIR) if isinstance(info.context, dict) else None
+    return base / path if isinstance(base, Path) else path
+
+
+#: A path; a relative one is relative to the configuration file.
+LocalPath = Annotated[Path, AfterValidator(from_base)]
+
+
+def _resolve_secret(value: object, info: ValidationInfo) -> object:
     """`{env: NAME}` and `{file: PATH}` become the secret's text; plain text is taken as it is."""
     if not isinstance(value, dict):
         return value
@@ -30,13 +47,36 @@ def _resolve_secret(value: object) -> object:
             raise ValueError(f"environment variable {name} is not set")
         return os.environ[name]
     if set(value) == {"file"}:
-        path = Path(str(value["file"])).expanduser()
+        path = from_base(Path(str(value["file"])), info)
         try:
             return path.read_text(encoding="utf-8").strip()
-        except OSError as error:
-            raise ValueError(f"secret file {path} cannot be read: {error.strerror}") from error
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+            raise ValueError(f"secret file {path} cannot be read: {reason}") from error
     raise ValueError("a secret is text, {env: NAME} or {file: PATH}")
 
 
 #: A secret: text, `{env: NAME}` or `{file: PATH}`. It prints as asterisks everywhere.
 Secret = Annotated[SecretStr, BeforeValidator(_resolve_secret, json_schema_input_type=str | dict[str, str])]
+
+#: Where a value is in the configuration: keys and list indexes, as pydantic writes them.
+Location = tuple[str | int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Misfit:
+    """Something that is wrong between settings that are each right: where (relative to the section that found it) and what."""
+
+    at: Location
+    what: str
+
+
+#: Type of the pydantic error that carries several misfits in its context, each with a place of its own.
+MISFITS = "misfits"
+
+
+def raise_misfits(misfits: Sequence[Misfit]) -> None:
+    """From a model validator: make each of `misfits` an error at its own place. Nothing happens when there are none."""
+    if misfits:
+        text = "; ".join(misfit.what for misfit in misfits).replace("{", "{{").replace("}", "}}")
+        raise PydanticCustomError(MISFITS, text, {MISFITS: tuple(misfits)})

@@ -34,6 +34,7 @@ class WeeklySchedule(Section):
     """Up to 6 periods a day, in the site's time zone. `holiday` replaces the weekday's row on holidays, when given."""
 
     monday: Day = ALWAYS
+    """Up to 6 periods HH:MM-HH:MM; empty: never. A day that is not named: all day."""
     tuesday: Day = ALWAYS
     wednesday: Day = ALWAYS
     thursday: Day = ALWAYS
@@ -41,6 +42,7 @@ class WeeklySchedule(Section):
     saturday: Day = ALWAYS
     sunday: Day = ALWAYS
     holiday: Day | None = None
+    """On holidays, instead of the weekday's; null: the weekday's."""
 
 
 def _check_date(text: str) -> str:
@@ -56,8 +58,11 @@ class Holiday(Section):
     """A named date or range of dates, both ends included; `YYYY-MM-DD` once, `MM-DD` every year."""
 
     name: str
+    """What people call it."""
     first: HolidayDate
+    """YYYY-MM-DD (once) or MM-DD (every year)."""
     last: HolidayDate | None = None
+    """Likewise, included; null: one day."""
 
     @model_validator(mode="after")
     def _same_form(self) -> Self:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import AfterValidator, Field, SecretStr, ValidationInfo, model_validator
 
-from shared.config.base import Secret, Section, Slug
+from shared.config.base import LocalPath, Secret, Section, Slug, from_base
 
 MIB = 1024 * 1024
 GIB = 1024 * MIB
@@ -27,6 +29,7 @@ class KafkaBus(Section):
     brokers: tuple[str, ...]
     """host:port of one or more brokers."""
     replication: int = Field(default=1, ge=1, le=5)
+    """Copies that the cluster keeps of each message; at most its number of brokers."""
 
 
 BusConfig = Annotated[EmbeddedBus | KafkaBus, Field(discriminator="kind")]
@@ -36,7 +39,8 @@ class LocalObjects(Section):
     """Files below `data_dir`/objects, or below `root`."""
 
     kind: Literal["local"] = "local"
-    root: Path | None = None
+    root: LocalPath | None = None
+    """Folder; null: `objects` in data_dir."""
 
 
 class S3Objects(Section):
@@ -46,9 +50,13 @@ class S3Objects(Section):
     endpoint: str
     """host:port."""
     access_key: Secret
+    """{env: NAME}, {file: PATH} or text."""
     secret_key: Secret
+    """{env: NAME}, {file: PATH} or text."""
     tls: bool = True
+    """false: plain HTTP."""
     region: str = "us-east-1"
+    """As the server names it."""
 
 
 ObjectsConfig = Annotated[LocalObjects | S3Objects, Field(discriminator="kind")]
@@ -58,23 +66,34 @@ class DatabaseConfig(Section):
     """Where catalogue and alarm book are kept."""
 
     url: Secret | None = None
-    """sqlite or postgresql URL; none: SQLite files below `data_dir`/db."""
+    """A sqlite or postgresql URL: {env: NAME}, {file: PATH} or text; null: SQLite files in `db` in data_dir."""
 
 
 class IngestConfig(Section):
     """Reading cameras."""
 
     segment_s: float = Field(default=4, ge=1, le=60)
-    """Aimed length of a segment; it is cut at the next key frame after it."""
+    """Seconds, aimed length of a segment; it is cut at the next key frame after it."""
     segment_max_bytes: int = Field(default=8 * MIB, ge=256 * 1024, le=15 * MIB)
+    """Bytes; a longer group of pictures is cut and flagged."""
     spool_max_bytes: int = Field(default=8 * GIB, ge=16 * MIB)
-    """All channels together: what may wait on this device's disk for storage."""
+    """Bytes, all channels together: what may wait on this device's disk for storage."""
     connect_timeout_s: float = Field(default=10, gt=0, le=120)
+    """Seconds to wait for a camera's first answer."""
     read_timeout_s: float = Field(default=10, gt=0, le=120)
-    """Silence longer than this is a lost connection."""
+    """Seconds of silence after which a connection is lost."""
     reconnect_min_s: float = Field(default=1, gt=0, le=60)
+    """Seconds before the first new attempt; it doubles, with jitter, up to reconnect_max_s."""
     reconnect_max_s: float = Field(default=30, gt=0, le=600)
+    """Seconds."""
     status_every_s: float = Field(default=5, gt=0, le=60)
+    """Seconds between two reports of a channel's state."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.reconnect_min_s > self.reconnect_max_s:
+            raise ValueError("reconnect_min_s is larger than reconnect_max_s")
+        return self
 
 
 class Engine(StrEnum):
@@ -86,29 +105,39 @@ class Engine(StrEnum):
     ULTRALYTICS = "ultralytics"
 
 
+def _model_path(model: str, info: ValidationInfo) -> str:
+    """A model that is a file is named relative to the configuration file."""
+    return str(from_base(Path(model), info)) if model.endswith((".pt", ".onnx")) else model
+
+
 class AnalyticsConfig(Section):
     """Detection and tracking."""
 
     engine: Engine = Engine.AUTO
-    model: str = "yolov8n"
+    """auto: OpenVINO where installed, then ONNX Runtime, then Ultralytics."""
+    model: Annotated[str, AfterValidator(_model_path)] = "yolov8n"
     """A name of `vedette models list`, or the path of a .pt or .onnx file."""
     input_width: int = Field(default=640, ge=160, le=1280, multiple_of=32)
+    """Pixels, of the detector's input."""
     input_height: int = Field(default=384, ge=96, le=1280, multiple_of=32)
+    """Pixels, of the detector's input."""
     confidence: float = Field(default=0.25, gt=0, lt=1)
+    """Boxes that the detector is less sure of are left out."""
     iou: float = Field(default=0.7, gt=0, lt=1)
-    """Boxes that overlap more are one."""
+    """Intersection over union; boxes that overlap more are one."""
     max_batch: int = Field(default=4, ge=1, le=64)
+    """Frames of several channels that the detector takes at once."""
     stale_after_s: float = Field(default=2, gt=0, le=60)
-    """Frames older than this are dropped and counted."""
+    """Seconds; frames older than this are dropped and counted."""
     motion_gate: bool = True
     """Spare the detector pictures in which nothing moves and nothing stands."""
     motion_threshold: float = Field(default=0.002, ge=0, le=1)
     """Share of the picture that must move."""
     recheck_s: float = Field(default=2, gt=0, le=60)
-    """With no motion the detector still looks this often."""
-    models_dir: Path | None = None
-    """Where weights and exported models are kept; none: the user's cache folder."""
-    offline_sources: tuple[Path, ...] = ()
+    """Seconds; with no motion the detector still looks this often."""
+    models_dir: LocalPath | None = None
+    """Where weights and exported models are kept; null: the user's cache folder."""
+    offline_sources: tuple[LocalPath, ...] = ()
     """Folders to take weights from where there is no network."""
 
 
@@ -123,17 +152,32 @@ class StorageConfig(Section):
     """Keeping recordings."""
 
     file_s: float = Field(default=60, ge=4, le=3600)
-    """Aimed length of a recording file."""
+    """Seconds, aimed length of a recording file."""
     when_full: FullPolicy = FullPolicy.OVERWRITE
+    """overwrite: the oldest goes first; stop: recording stops, with an exception alarm."""
     max_bytes: int | None = Field(default=None, ge=16 * MIB)
-    """All recordings together; none: what the disk has."""
+    """Bytes, all recordings together; null: what the disk has."""
     min_free_bytes: int = Field(default=1 * GIB, ge=0)
-    """Kept free on the disk; writer and cleaner share this one threshold."""
+    """Bytes kept free on the disk; writer and cleaner share this one threshold."""
     quota_mode: bool = False
     """Per-channel quotas instead of one common space (`channels[].recording.quota_bytes`)."""
     sweep_every_s: float = Field(default=10, gt=0, le=3600)
+    """Seconds between two looks of the cleaner."""
     bucket: Slug = "recordings"
+    """Where recordings go in the object store."""
     snapshots_bucket: Slug = "snapshots"
+    """Where snapshots go."""
+
+
+def _check_webhook_secret(secret: SecretStr) -> SecretStr:
+    text = secret.get_secret_value()
+    try:
+        key = base64.b64decode(text.removeprefix("whsec_"), validate=True)
+    except (binascii.Error, ValueError):
+        key = b""
+    if not text.startswith("whsec_") or not 24 <= len(key) <= 64:
+        raise ValueError("a webhook secret is `whsec_` and then base64 of 24 to 64 bytes")
+    return secret
 
 
 class WebhookCentre(Section):
@@ -141,26 +185,32 @@ class WebhookCentre(Section):
 
     kind: Literal["webhook"] = "webhook"
     id: Slug
-    url: Annotated[str, Field(pattern=r"^https?://")]
-    secret: Secret
-    """`whsec_` and base64, 24 to 64 bytes."""
+    """Rules name it in `linkage.webhooks`."""
+    url: Annotated[str, Field(pattern=r"^https?://[^/]", description="Where messages are POSTed: http:// or https://.")]
+    secret: Annotated[Secret, AfterValidator(_check_webhook_secret)]
+    """`whsec_` and base64 of 24 to 64 bytes: {env: NAME}, {file: PATH} or text. The receiver checks signatures with it."""
     timeout_s: float = Field(default=10, gt=0, le=60)
+    """Seconds to wait for an answer."""
     deadline_s: float = Field(default=86400, gt=0)
-    """Tried again until this long after the alarm, then a dead letter."""
+    """Seconds; tried again until this long after the alarm, then a dead letter."""
     retry_min_s: float = Field(default=1, gt=0, le=3600)
+    """Seconds before the first new attempt; it doubles, with jitter, up to retry_max_s."""
     retry_max_s: float = Field(default=300, gt=0, le=86400)
+    """Seconds."""
     queue_max: int = Field(default=10000, ge=1)
-    """More waiting than this: the oldest become dead letters."""
+    """More messages waiting than this: the oldest become dead letters."""
     enabled: bool = True
+    """false: it is told nothing."""
 
 
 class ConsoleConfig(Section):
     """The page and the HTTP API."""
 
     host: str = "127.0.0.1"
-    """Loopback unless told otherwise."""
+    """Address to listen on; 127.0.0.1: this machine only, 0.0.0.0: every network."""
     port: int = Field(default=8780, ge=0, le=65535)
     """0: any free port, printed at start."""
     session_hours: float = Field(default=12, gt=0, le=720)
+    """Hours until a signed-in user must sign in again."""
     public_url: str = ""
-    """How others reach this page, for links in webhooks; none: made from host and port."""
+    """How others reach this page, for links in webhooks; empty: made from host and port."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Self
 from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import AfterValidator, Field, model_validator
 
-from shared.config.base import Section, Slug
+from shared.config.base import LocalPath, Misfit, Section, Slug, raise_misfits
 from shared.config.channels import ChannelConfig
 from shared.config.schedules import Holiday, WeeklySchedule
 from shared.config.services import (
@@ -35,6 +37,7 @@ class SiteSection(Section):
     """The place."""
 
     name: str = "My site"
+    """What people call it."""
     time_zone: Annotated[str, AfterValidator(_check_zone)] = "UTC"
     """IANA name; schedules are in its local time."""
 
@@ -47,6 +50,12 @@ class DeviceSection(Section):
     """This recorder."""
 
     id: Slug = "vedette"
+    """Unique among the recorders of a site; part of the recordings' paths."""
+
+
+def _absent(at: tuple[str | int, ...], what: str, name: str, known: Collection[str]) -> Misfit:
+    near = get_close_matches(name, known, n=1)
+    return Misfit(at, f"there is no {what} {name!r}" + (f"; did you mean `{near[0]}`?" if near else ""))
 
 
 class SiteConfig(Section):
@@ -54,7 +63,7 @@ class SiteConfig(Section):
 
     site: SiteSection = SiteSection()
     device: DeviceSection = DeviceSection()
-    data_dir: Path = Path("var")
+    data_dir: LocalPath = Path("var")
     """Spool, recordings, databases and passwords; a relative path is relative to this file."""
     bus: BusConfig = EmbeddedBus()
     objects: ObjectsConfig = LocalObjects()
@@ -70,38 +79,37 @@ class SiteConfig(Section):
 
     @model_validator(mode="after")
     def _references(self) -> Self:
-        problems = [*self._duplicates(), *self._dangling()]
-        if problems:
-            raise ValueError("; ".join(problems))
+        raise_misfits([*self._duplicates(), *self._dangling()])
         return self
 
-    def _duplicates(self) -> list[str]:
-        def twice(values: list[str], what: str) -> list[str]:
-            return [f"two {what} {value!r}" for value in sorted({v for v in values if values.count(v) > 1})]
+    def _duplicates(self) -> Iterator[Misfit]:
+        ids, numbers = [c.id for c in self.channels], [c.number for c in self.channels]
+        centres = [centre.id for centre in self.centres]
+        for i in range(len(ids)):
+            if ids[i] in ids[:i]:
+                yield Misfit(("channels", i, "id"), f"a channel above has the id {ids[i]!r} too")
+            if numbers[i] in numbers[:i]:
+                yield Misfit(("channels", i, "number"), f"a channel above has the number {numbers[i]} too")
+        for i in range(len(centres)):
+            if centres[i] in centres[:i]:
+                yield Misfit(("centres", i, "id"), f"a centre above has the id {centres[i]!r} too")
 
-        return (
-            twice([c.id for c in self.channels], "channels have the id")
-            + twice([str(c.number) for c in self.channels], "channels have the number")
-            + twice([c.id for c in self.centres], "centres have the id")
-        )
-
-    def _dangling(self) -> list[str]:
-        schedules, centres = set(self.schedules), {centre.id for centre in self.centres}
-        channels = {channel.id for channel in self.channels}
-        problems = []
-        for channel in self.channels:
-            at = f"channels.{channel.id}"
-            if channel.recording.schedule is not None and channel.recording.schedule not in schedules:
-                problems.append(f"{at}.recording.schedule: there is no schedule {channel.recording.schedule!r}")
-            for rule in channel.rules:
-                where = f"{at}.rules.{rule.id}"
-                if rule.arming is not None and rule.arming not in schedules:
-                    problems.append(f"{where}.arming: there is no schedule {rule.arming!r}")
-                problems += [f"{where}.linkage.webhooks: there is no centre {c!r}" for c in rule.linkage.webhooks if c not in centres]
-                others = [*(rule.linkage.record.channels if rule.linkage.record else ())]
-                others += [*(rule.linkage.snapshot.channels if rule.linkage.snapshot else ())]
-                problems += [f"{where}.linkage: there is no channel {c!r}" for c in others if c not in channels]
-        return problems
+    def _dangling(self) -> Iterator[Misfit]:
+        centres, channels = [centre.id for centre in self.centres], [channel.id for channel in self.channels]
+        for i, channel in enumerate(self.channels):
+            if channel.recording.schedule is not None and channel.recording.schedule not in self.schedules:
+                yield _absent(("channels", i, "recording", "schedule"), "schedule", channel.recording.schedule, self.schedules)
+            for j, rule in enumerate(channel.rules):
+                at = ("channels", i, "rules", j)
+                if rule.arming is not None and rule.arming not in self.schedules:
+                    yield _absent((*at, "arming"), "schedule", rule.arming, self.schedules)
+                for k, centre in enumerate(rule.linkage.webhooks):
+                    if centre not in centres:
+                        yield _absent((*at, "linkage", "webhooks", k), "centre", centre, centres)
+                for action, linked in (("record", rule.linkage.record), ("snapshot", rule.linkage.snapshot)):
+                    for k, other in enumerate(linked.channels if linked else ()):
+                        if other not in channels:
+                            yield _absent((*at, "linkage", action, "channels", k), "channel", other, channels)
 
     def channel(self, channel_id: str) -> ChannelConfig | None:
         """The channel of that id, or None."""

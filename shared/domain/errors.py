@@ -2,6 +2,7 @@
 
 VedetteError
 +-- ConfigError            a setting is wrong: what, where, what to do
+|   +-- ConfigInvalid          a configuration file with problems, each told with its line
 +-- CameraError            a camera cannot be read
 |   +-- CameraAuthError        user name or password refused
 |   +-- CameraNotFound         the path or stream does not exist on the camera
@@ -25,6 +26,8 @@ VedetteError
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 class VedetteError(Exception):
     """Base of all errors that a user or an operator can meet.
@@ -46,6 +49,18 @@ class VedetteError(Exception):
 
 class ConfigError(VedetteError):
     """A setting is wrong."""
+
+
+class ConfigInvalid(ConfigError):
+    """A configuration file has problems; `problems` holds one line of text for each: "site.yml:12: channels[0].name: ..."."""
+
+    def __init__(self, problems: Sequence[str], *, where: str = "", hint: str = "") -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(self.problems), hint=hint)
+        self.where = where
+
+    def __str__(self) -> str:
+        return self.what
 
 
 class CameraError(VedetteError):

@@ -1,0 +1,207 @@
+"""From pydantic's errors to lines that say where in the file, what is wrong, and what was probably meant."""
+
+from __future__ import annotations
+
+import re
+import types
+from collections.abc import Iterator, Mapping, Sequence
+from difflib import get_close_matches
+from typing import Annotated, Any, Union, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from shared.config.base import MISFITS, Location
+from shared.config.source import Source, render
+from shared.domain.redact import redact
+
+_NOT_A_MAPPING = ("model_type", "model_attributes_type", "dict_type", "mapping_type")
+_NOT_A_LIST = ("tuple_type", "list_type", "set_type")
+_QUOTED = re.compile(r"'([^']*)'")
+
+
+def explain(error: ValidationError, source: Source, model: type[BaseModel]) -> list[str]:
+    """One line per problem, in the order of the file's lines."""
+    details = error.errors(include_url=False)
+    locations = [detail["loc"] for detail in details]
+    found: list[tuple[int, str]] = []
+    for detail in details:
+        if detail["type"] == "too_short" and any(_inside(other, detail["loc"]) for other in locations):
+            continue  # it is short because its items are wrong, and that is told
+        for where, what in _problems(detail, source, model):
+            line = source.line(where)
+            text = f"{render(where)}: {what}" if where else what
+            found.append((line, f"{source.name}:{line}: {redact(text)}"))
+    return [text for _, text in sorted(found, key=lambda pair: pair[0])]
+
+
+def _inside(inner: Location, outer: Location) -> bool:
+    return len(inner) > len(outer) and inner[: len(outer)] == outer
+
+
+def _problems(detail: ErrorDetails, source: Source, model: type[BaseModel]) -> Iterator[tuple[Location, str]]:
+    place = resolve(detail["loc"], model)
+    if detail["type"] == MISFITS:
+        for misfit in detail["ctx"][MISFITS]:
+            yield (*place.path, *misfit.at), misfit.what
+        return
+    yield _tag(detail, place, source) if detail["type"].startswith("union_tag") else (place.path, _what(detail, place))
+
+
+class Place:
+    """Where a pydantic location leads: the path as written in the file, and the types met on the way."""
+
+    def __init__(self) -> None:
+        self.path: Location = ()
+        self.model: type[BaseModel] | None = None  # of the mapping that holds the last key
+        self.annotation: Any = None  # of the last key's value
+
+
+def resolve(location: Location, model: type[BaseModel]) -> Place:
+    """Follow a pydantic location through the models; names of union members are no part of the path."""
+    place = Place()
+    place.annotation = model
+    for step in location:
+        if step == "[key]":
+            continue
+        inner = _plain(place.annotation)
+        members = _members(inner)
+        if len(members) > 1 and isinstance(step, str) and step in members:
+            place.annotation = members[step]
+            continue
+        place.path = (*place.path, step)
+        place.model = inner if isinstance(inner, type) and issubclass(inner, BaseModel) else None
+        place.annotation = _below(inner, step)
+    return place
+
+
+def _plain(annotation: Any) -> Any:
+    """Without `Annotated[...]` and `| None`."""
+    while True:
+        if get_origin(annotation) is Annotated:
+            annotation = get_args(annotation)[0]
+        elif get_origin(annotation) in (Union, types.UnionType):
+            rest = [arg for arg in get_args(annotation) if arg is not type(None)]
+            if len(rest) != 1:
+                return annotation
+            annotation = rest[0]
+        else:
+            return annotation
+
+
+def _members(annotation: Any) -> dict[str, type[BaseModel]]:
+    """The models of a union by the value of their `kind`."""
+    if get_origin(annotation) not in (Union, types.UnionType):
+        return {}
+    models = [arg for arg in map(_plain, get_args(annotation)) if isinstance(arg, type) and issubclass(arg, BaseModel)]
+    return {str(model.model_fields["kind"].default): model for model in models if "kind" in model.model_fields}
+
+
+def _below(annotation: Any, step: str | int) -> Any:
+    """The type of what lies under `step`."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        info = annotation.model_fields.get(str(step))
+        return info.annotation if info else None
+    arguments = [arg for arg in get_args(annotation) if arg is not Ellipsis]
+    if get_origin(annotation) in (dict, Mapping):
+        return arguments[1]
+    return arguments[0] if arguments else None
+
+
+def nearest(word: str, candidates: Sequence[str]) -> str:
+    """`; did you mean ...?` where one of `candidates` is much like `word`, else empty."""
+    near = get_close_matches(word.lower(), candidates, n=1)
+    return f"; did you mean `{near[0]}`?" if near else ""
+
+
+def _tag(detail: ErrorDetails, place: Place, source: Source) -> tuple[Location, str]:
+    """A union's `kind` is missing or unknown."""
+    kinds = list(_members(_plain(place.annotation)))
+    where = (*place.path, "kind")
+    if detail["type"] == "union_tag_not_found":
+        return place.path, f"`kind` is missing: one of {', '.join(kinds)}"
+    given = str(detail["ctx"]["tag"])
+    return where, f"{given!r} is none of {', '.join(kinds)}{nearest(given, kinds)}"
+
+
+def _what(detail: ErrorDetails, place: Place) -> str:
+    kind, context, given = detail["type"], detail.get("ctx", {}), detail["input"]
+    if kind == "extra_forbidden":
+        fields = list(place.model.model_fields) if place.model is not None else []
+        text = "unknown key" + (nearest(str(place.path[-1]), fields) or f"; known here: {', '.join(fields)}")
+    elif kind == "missing":
+        text = "is missing" if isinstance(place.path[-1], str) else "a point is [x, y], both 0 to 1 of the frame"
+    elif given is None and kind != "enum":
+        text = "is empty: give it a value, or remove the line"
+    elif kind in ("enum", "literal_error"):
+        allowed = _QUOTED.findall(str(context["expected"]))
+        text = f"{_shown(given)} is none of {', '.join(allowed)}{nearest(str(given), allowed)}"
+    elif kind == "value_error":
+        text = str(context["error"])
+    elif kind == "string_pattern_mismatch":
+        text = _pattern(detail, place)
+    elif kind == "string_type" and isinstance(given, int | float):
+        text = "must be text: put it in quotes"
+    else:
+        text = _bounds(kind, context, given) or _type(kind, given) or _shape(kind) or _lower(detail["msg"])
+    return text
+
+
+def _pattern(detail: ErrorDetails, place: Place) -> str:
+    info = place.model.model_fields.get(str(place.path[-1])) if place.model is not None else None
+    if detail["ctx"]["pattern"].startswith("^https?"):
+        return "must begin with http:// or https:// and name a host"
+    if detail["ctx"]["pattern"].startswith("^([01]"):
+        return f"{_shown(detail['input'])} is no time of day HH:MM"
+    described = info.description if info is not None and info.description and "letters" in info.description else None
+    return f"{_shown(detail['input'])} is no name: {described or 'lower-case letters, digits, - and _, 1 to 48 characters'}"
+
+
+def _bounds(kind: str, context: Mapping[str, Any], given: object) -> str:
+    bounds = {
+        "greater_than_equal": ("at least", "ge"),
+        "greater_than": ("more than", "gt"),
+        "less_than_equal": ("at most", "le"),
+        "less_than": ("less than", "lt"),
+        "multiple_of": ("a multiple of", "multiple_of"),
+    }
+    if kind in bounds:
+        words, key = bounds[kind]
+        return f"must be {words} {_number(context[key])}, not {given}"
+    if kind in ("too_short", "too_long"):
+        words, key = ("at least", "min_length") if kind == "too_short" else ("at most", "max_length")
+        return f"must have {words} {context[key]} entries, not {len(given) if isinstance(given, list) else context['actual_length']}"
+    return ""
+
+
+def _type(kind: str, given: object) -> str:
+    if kind in ("int_parsing", "int_type", "int_from_float"):
+        return f"must be a whole number, not {_shown(given)}"
+    if kind in ("float_parsing", "float_type"):
+        return f"must be a number, not {_shown(given)}"
+    if kind in ("bool_parsing", "bool_type"):
+        return f"must be true or false, not {_shown(given)}"
+    return ""
+
+
+def _shape(kind: str) -> str:
+    if kind in _NOT_A_MAPPING:
+        return "must hold keys of its own (`key: value`, indented below it)"
+    if kind in _NOT_A_LIST:
+        return "must be a list: [a, b] or lines that begin with `- `"
+    if kind in ("named_tuple_type", "unexpected_positional_argument", "arguments_type"):
+        return "a point is [x, y], both 0 to 1 of the frame"
+    return {"string_type": "must be text", "path_type": "must be a path, as text"}.get(kind, "")
+
+
+def _number(value: float) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _shown(value: object) -> str:
+    text = repr(value) if isinstance(value, str) else str(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _lower(message: str) -> str:
+    return message[:1].lower() + message[1:]
