@@ -23,7 +23,8 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, use_attribute_docstrings=True, hide_input_in_errors=True)
 
 
-Slug = Annotated[str, Field(pattern=SLUG_PATTERN, description="lower-case letters, digits, - and _, 1 to 48 characters")]
+#: Lower-case letters, digits, - and _, 1 to 48 characters.
+Slug = Annotated[str, Field(pattern=SLUG_PATTERN)]
 
 
 def from_base(path: Path, info: ValidationInfo) -> Path:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import re
-import types
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Any
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from shared.config.base import MISFITS, Location
+from shared.config.shape import below, is_section, members, plain
 from shared.config.source import Source, render
+from shared.domain.ids import SLUG_PATTERN
 from shared.domain.redact import redact
 
 _NOT_A_MAPPING = ("model_type", "model_attributes_type", "dict_type", "mapping_type")
@@ -64,48 +65,15 @@ def resolve(location: Location, model: type[BaseModel]) -> Place:
     for step in location:
         if step == "[key]":
             continue
-        inner = _plain(place.annotation)
-        members = _members(inner)
-        if len(members) > 1 and isinstance(step, str) and step in members:
-            place.annotation = members[step]
+        inner = plain(place.annotation)
+        union = members(inner)
+        if len(union) > 1 and isinstance(step, str) and step in union:
+            place.annotation = union[step]
             continue
         place.path = (*place.path, step)
-        place.model = inner if isinstance(inner, type) and issubclass(inner, BaseModel) else None
-        place.annotation = _below(inner, step)
+        place.model = inner if is_section(inner) else None
+        place.annotation = below(inner, step)
     return place
-
-
-def _plain(annotation: Any) -> Any:
-    """Without `Annotated[...]` and `| None`."""
-    while True:
-        if get_origin(annotation) is Annotated:
-            annotation = get_args(annotation)[0]
-        elif get_origin(annotation) in (Union, types.UnionType):
-            rest = [arg for arg in get_args(annotation) if arg is not type(None)]
-            if len(rest) != 1:
-                return annotation
-            annotation = rest[0]
-        else:
-            return annotation
-
-
-def _members(annotation: Any) -> dict[str, type[BaseModel]]:
-    """The models of a union by the value of their `kind`."""
-    if get_origin(annotation) not in (Union, types.UnionType):
-        return {}
-    models = [arg for arg in map(_plain, get_args(annotation)) if isinstance(arg, type) and issubclass(arg, BaseModel)]
-    return {str(model.model_fields["kind"].default): model for model in models if "kind" in model.model_fields}
-
-
-def _below(annotation: Any, step: str | int) -> Any:
-    """The type of what lies under `step`."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        info = annotation.model_fields.get(str(step))
-        return info.annotation if info else None
-    arguments = [arg for arg in get_args(annotation) if arg is not Ellipsis]
-    if get_origin(annotation) in (dict, Mapping):
-        return arguments[1]
-    return arguments[0] if arguments else None
 
 
 def nearest(word: str, candidates: Sequence[str]) -> str:
@@ -116,7 +84,7 @@ def nearest(word: str, candidates: Sequence[str]) -> str:
 
 def _tag(detail: ErrorDetails, place: Place, source: Source) -> tuple[Location, str]:
     """A union's `kind` is missing or unknown."""
-    kinds = list(_members(_plain(place.annotation)))
+    kinds = list(members(plain(place.annotation)))
     where = (*place.path, "kind")
     if detail["type"] == "union_tag_not_found":
         return place.path, f"`kind` is missing: one of {', '.join(kinds)}"
@@ -139,7 +107,7 @@ def _what(detail: ErrorDetails, place: Place) -> str:
     elif kind == "value_error":
         text = str(context["error"])
     elif kind == "string_pattern_mismatch":
-        text = _pattern(detail, place)
+        text = _pattern(detail)
     elif kind == "string_type" and isinstance(given, int | float):
         text = "must be text: put it in quotes"
     else:
@@ -147,14 +115,13 @@ def _what(detail: ErrorDetails, place: Place) -> str:
     return text
 
 
-def _pattern(detail: ErrorDetails, place: Place) -> str:
-    info = place.model.model_fields.get(str(place.path[-1])) if place.model is not None else None
-    if detail["ctx"]["pattern"].startswith("^https?"):
+def _pattern(detail: ErrorDetails) -> str:
+    pattern = detail["ctx"]["pattern"]
+    if pattern.startswith("^https?"):
         return "must begin with http:// or https:// and name a host"
-    if detail["ctx"]["pattern"].startswith("^([01]"):
-        return f"{_shown(detail['input'])} is no time of day HH:MM"
-    described = info.description if info is not None and info.description and "letters" in info.description else None
-    return f"{_shown(detail['input'])} is no name: {described or 'lower-case letters, digits, - and _, 1 to 48 characters'}"
+    if pattern == SLUG_PATTERN:
+        return f"{_shown(detail['input'])} is no name: lower-case letters, digits, - and _, 1 to 48 characters"
+    return f"{_shown(detail['input'])} is no time of day HH:MM"
 
 
 def _bounds(kind: str, context: Mapping[str, Any], given: object) -> str:

@@ -123,7 +123,7 @@ class Rule(Section):
     enabled: bool = True
     """false: it is not evaluated."""
     targets: tuple[TargetClass, ...] = ()
-    """Which classes; empty: any."""
+    """Which classes: human, motor_vehicle, non_motor_vehicle; empty: any."""
     size: SizeFilter = SizeFilter()
     """Smallest and largest target, as shares of the frame's width and height."""
     arming: Slug | None = None

@@ -69,9 +69,13 @@ class SiteConfig(Section):
     objects: ObjectsConfig = LocalObjects()
     database: DatabaseConfig = DatabaseConfig()
     schedules: dict[Slug, WeeklySchedule] = Field(default_factory=dict)
+    """By id. Up to 6 periods a day, in the site's time zone."""
     holidays: tuple[Holiday, ...] = ()
+    """Days on which schedules use their `holiday` row."""
     centres: tuple[WebhookCentre, ...] = ()
+    """Who alarms can be reported to."""
     channels: tuple[ChannelConfig, ...] = ()
+    """The cameras."""
     ingest: IngestConfig = IngestConfig()
     analytics: AnalyticsConfig = AnalyticsConfig()
     storage: StorageConfig = StorageConfig()
