@@ -32,8 +32,8 @@ class Picture:
 
     Attributes:
         width, height: in pixels, both even.
-        i420: uint8 array of shape (height * 3 // 2, width): the Y plane, then U and V at half size each; full-range
-            (JPEG) or limited-range as decoded, BT.601 assumed. None when only JPEG is held.
+        i420: uint8 array of shape (height * 3 // 2, width): the Y plane, then U and V at half size each; limited range
+            (16..235), BT.601. None when only JPEG is held.
         jpeg: JPEG bytes, or None when only pixels are held.
     """
 

@@ -38,6 +38,7 @@ class DeadLetter(Message):
     Attributes:
         origin: topic, partition and offset it came from, as "topic/partition/offset".
         raw: its bytes.
+        meta: JSON of its other fields, where the bytes are a payload (a segment, a picture).
     """
 
     payload_field: ClassVar[str | None] = "raw"
@@ -45,4 +46,5 @@ class DeadLetter(Message):
     origin: str
     reason: str
     at_ns: UtcNs
+    meta: str = ""
     raw: bytes
