@@ -1,0 +1,150 @@
+"""What the console's own API answers. Nothing here can hold a camera's address or a secret: there is no field for them."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from shared.config.site import SiteConfig
+from shared.domain.targets import TargetClass
+from shared.messages import ChannelState
+
+
+class Answer(BaseModel):
+    """Base of all answers."""
+
+    model_config = ConfigDict(frozen=True)
+
+
+class Credentials(BaseModel):
+    """What the login page sends."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    user: str = Field(min_length=1, max_length=64)
+    password: str = Field(min_length=1, max_length=256, repr=False)
+
+
+class SessionAnswer(Answer):
+    """Who is logged in."""
+
+    user: str
+
+
+class Problem(Answer):
+    """What is wrong and what to do."""
+
+    detail: str
+
+
+class RuleAnswer(Answer):
+    """One rule, as drawn over the picture. Points are 0..1 of the frame."""
+
+    id: str
+    name: str
+    kind: str
+    enabled: bool
+    targets: tuple[TargetClass, ...]
+    line: tuple[tuple[float, float], ...] = ()
+    zone: tuple[tuple[float, float], ...] = ()
+    direction: str = ""
+
+
+class ChannelAnswer(Answer):
+    """One channel, without its addresses."""
+
+    id: str
+    number: int
+    title: str
+    enabled: bool
+    recording: str
+    analysis: bool
+    analysis_fps: float
+    rules: tuple[RuleAnswer, ...]
+
+
+class SiteAnswer(Answer):
+    """The site as the page needs it."""
+
+    name: str
+    time_zone: str
+    device: str
+    user: str
+    channels: tuple[ChannelAnswer, ...]
+
+
+class ChannelStatusAnswer(Answer):
+    """What a channel is doing. `state` is `waiting` until ingest has said something."""
+
+    channel: str
+    number: int
+    state: ChannelState | Literal["waiting"]
+    reason: str = ""
+    error: str = ""
+    since_ns: int = 0
+    at_ns: int = 0
+    codec: str = ""
+    width: int = 0
+    height: int = 0
+    fps: float = 0.0
+    bitrate_bps: float = 0.0
+    reconnects: int = 0
+    spool_bytes: int = 0
+    spool_segments: int = 0
+    dropped_frames: int = 0
+    lost_segments: int = 0
+
+
+class ServiceAnswer(Answer):
+    """What a service says about itself."""
+
+    name: str
+    ok: bool
+    summary: str
+    details: dict[str, str | int | float | bool]
+
+
+class StatusAnswer(Answer):
+    """The whole recorder at a glance."""
+
+    now_ns: int
+    ok: bool
+    channels: tuple[ChannelStatusAnswer, ...]
+    services: tuple[ServiceAnswer, ...]
+
+
+class HealthAnswer(Answer):
+    """For probes: nothing that a stranger should not know."""
+
+    status: Literal["ok", "degraded"]
+
+
+def site_answer(site: SiteConfig, user: str) -> SiteAnswer:
+    """The site without addresses, user names, passwords and destinations: only what is named here is copied."""
+    channels = tuple(
+        ChannelAnswer(
+            id=channel.id,
+            number=channel.number,
+            title=channel.title,
+            enabled=channel.enabled,
+            recording=channel.recording.mode.value,
+            analysis=channel.analysis.enabled,
+            analysis_fps=channel.analysis.fps,
+            rules=tuple(
+                RuleAnswer(
+                    id=rule.id,
+                    name=rule.name or rule.id,
+                    kind=rule.kind,
+                    enabled=rule.enabled,
+                    targets=rule.targets,
+                    line=tuple(getattr(rule, "line", ())),
+                    zone=tuple(getattr(rule, "zone", ())),
+                    direction=str(getattr(rule, "enter", getattr(rule, "direction", ""))),
+                )
+                for rule in channel.rules
+            ),
+        )
+        for channel in sorted(site.channels, key=lambda channel: channel.number)
+    )
+    return SiteAnswer(name=site.site.name, time_zone=site.site.time_zone, device=site.device.id, user=user, channels=channels)

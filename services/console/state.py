@@ -1,0 +1,126 @@
+"""What the console knows from the bus, and the texts it sends to pages. No I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from pydantic import SecretStr
+
+from services.console.models import ChannelStatusAnswer
+from shared.config.site import SiteConfig
+from shared.domain.redact import redact
+from shared.messages import (
+    ActionKind,
+    ActionMessage,
+    ActionPhase,
+    AlarmMessage,
+    ChannelStatus,
+    DetectionsMessage,
+    EventKind,
+    EventMessage,
+    Message,
+    RecordingMessage,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A message for every page. `key`: a newer one of the same key replaces an older; None: a notice, kept in order."""
+
+    key: str | None
+    json: str
+
+
+def envelope(kind: str, data: str) -> str:
+    """`{"type": kind, "data": data}`; `data` is JSON."""
+    return f'{{"type":"{kind}","data":{data}}}'
+
+
+def secrets_of(value: object) -> Iterator[str]:
+    """Every secret of a configuration, for masking."""
+    if isinstance(value, SecretStr):
+        yield value.get_secret_value()
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from secrets_of(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from secrets_of(item)
+
+
+class LiveState:
+    """The latest status per channel and count per rule. Messages about channels that the site does not have are ignored."""
+
+    def __init__(self, site: SiteConfig) -> None:
+        self._numbers = {channel.id: channel.number for channel in site.channels}
+        self._secrets = tuple(secrets_of(site.model_dump()))
+        self._status: dict[str, ChannelStatusAnswer] = {}
+        self._counts: dict[tuple[str, str], str] = {}
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        return tuple(self._numbers)
+
+    def clean(self, text: str) -> str:
+        """`text` without secrets. Writers promise it already; the page is the last place that can keep the promise."""
+        return redact(text, self._secrets)
+
+    def statuses(self) -> tuple[ChannelStatusAnswer, ...]:
+        """One per channel of the site, by number."""
+        ordered = sorted(self._numbers.items(), key=lambda item: item[1])
+        return tuple(
+            self._status.get(channel) or ChannelStatusAnswer(channel=channel, number=number, state="waiting") for channel, number in ordered
+        )
+
+    def greeting(self) -> Iterable[Text]:
+        """What a page that has just connected is told."""
+        for status in self.statuses():
+            yield _status_text(status)
+        for (channel, rule), text in self._counts.items():
+            yield Text(f"counts/{channel}/{rule}", text)
+
+    def take(self, message: Message) -> Text | None:  # noqa: PLR0911  # one return per kind of message: a table
+        """Learn from a message; the text for the pages, or None when it does not concern them."""
+        match message:
+            case DetectionsMessage():
+                return Text(f"detections/{message.channel}", envelope("detections", message.model_dump_json()))
+            case ChannelStatus():
+                return self._channel_status(message)
+            case AlarmMessage():
+                safe = message.model_copy(update={"message": self.clean(message.message)})
+                return Text(f"alarm/{message.alarm_id}", envelope("alarm", safe.model_dump_json()))
+            case ActionMessage(action=ActionKind.SHOW_MESSAGE, phase=ActionPhase.REQUESTED):
+                safe_action = message.model_copy(update={"text": self.clean(message.text)})
+                return Text(None, envelope("notice", safe_action.model_dump_json()))
+            case EventMessage(kind=EventKind.PEOPLE_COUNTING) if message.counts:
+                return self._count(message)
+            case RecordingMessage():
+                # Pages only need to know that something changed; they ask storage for what.
+                return Text(
+                    f"recording/{message.channel}", envelope("recording", message.model_dump_json(exclude={"object_key", "reason"}))
+                )
+            case _:
+                return None
+
+    def _channel_status(self, message: ChannelStatus) -> Text | None:
+        if message.channel not in self._numbers:
+            return None
+        fields = message.model_dump(include=set(ChannelStatusAnswer.model_fields)) | {
+            "number": message.channel_number,
+            "reason": self.clean(message.reason),
+        }
+        status = ChannelStatusAnswer(**fields)
+        self._status[message.channel] = status
+        return _status_text(status)
+
+    def _count(self, message: EventMessage) -> Text | None:
+        if message.channel not in self._numbers:
+            return None
+        text = envelope("counts", message.model_dump_json(include={"channel", "source", "at_ns", "counts"}))
+        self._counts[(message.channel, message.source)] = text
+        return Text(f"counts/{message.channel}/{message.source}", text)
+
+
+def _status_text(status: ChannelStatusAnswer) -> Text:
+    return Text(f"status/{status.channel}", envelope("status", status.model_dump_json()))
