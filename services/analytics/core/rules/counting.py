@@ -1,0 +1,122 @@
+"""People counting: who crosses a line inwards and outwards since the day began, with thresholds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, time, timedelta
+from zoneinfo import ZoneInfo
+
+from services.analytics.core.rules.base import Phase, RuleEvent, Scene, State, momentary
+from services.analytics.core.rules.crossing import LineCrossings
+from services.analytics.core.rules.filters import accepted
+from services.analytics.core.rules.lasting import Lasting
+from shared.config.rules import PeopleCountingRule
+from shared.domain.clock import NS_PER_S
+
+ENTER, LEAVE, STAY = "enter", "leave", "stay"
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Totals since `since_ns`, when the counting day began."""
+
+    enter: int = 0
+    leave: int = 0
+    since_ns: int = 0
+
+    @property
+    def stay(self) -> int:
+        """How many are inside: never below none, should someone have been inside before the day began."""
+        return max(0, self.enter - self.leave)
+
+    def numbers(self) -> dict[str, int]:
+        return {ENTER: self.enter, LEAVE: self.leave, STAY: self.stay}
+
+
+def day_start_ns(time_ns: int, reset_at: time, zone: ZoneInfo) -> int:
+    """When the counting day of a moment began: the last `reset_at` on the zone's wall clock at or before it.
+
+    On a day when the clock goes forward over `reset_at`, the day begins as if it had not (02:30 is then 03:30); when it goes back over
+    it, the first of the two is taken, so that a day is counted once.
+    """
+    here = datetime.fromtimestamp(time_ns // NS_PER_S, zone).date()
+    for day in (here, here - timedelta(days=1)):
+        start = datetime.combine(day, reset_at, zone).astimezone(UTC)
+        start_ns = int(start.timestamp()) * NS_PER_S
+        if start_ns <= time_ns:
+            return start_ns
+    raise AssertionError("a day before today begins before now")
+
+
+class PeopleCounting:
+    """Events only where a threshold is given: `enter` and `leave` of the moment when the total reaches it, `stay` while it is reached."""
+
+    def __init__(self, config: PeopleCountingRule, zone: ZoneInfo) -> None:
+        self._config, self._zone = config, zone
+        self._reset_at = time.fromisoformat(config.reset_at)
+        self._crossings = LineCrossings(config.line, config.hysteresis)
+        self._counts = Counts()
+        self._full = Lasting()
+
+    @property
+    def id(self) -> str:
+        return self._config.id
+
+    @property
+    def counts(self) -> Counts:
+        return self._counts
+
+    def step(self, scene: Scene) -> list[RuleEvent]:
+        events = self._new_day(scene.time_ns)
+        tracks = accepted(scene.tracks, self._config.targets, self._config.size)
+        for crossing in self._crossings.step(tracks, scene.time_ns, scene.aspect):
+            who = RuleEvent(
+                Phase.STARTED, scene.time_ns, scene.time_ns, target=crossing.track.target, track_id=crossing.track.track_id,
+                score=round(crossing.track.score, 4), box=crossing.track.box,
+            )  # fmt: skip
+            events += self._count(who, entering=crossing.direction == self._config.enter)
+        return events
+
+    def _new_day(self, time_ns: int) -> list[RuleEvent]:
+        since_ns = day_start_ns(time_ns, self._reset_at, self._zone)
+        if since_ns <= self._counts.since_ns:
+            return []
+        self._counts = Counts(since_ns=since_ns)
+        return self._full.end(time_ns, time_ns)
+
+    def _count(self, who: RuleEvent, *, entering: bool) -> list[RuleEvent]:
+        before = self._counts
+        if entering:
+            self._counts = replace(before, enter=before.enter + 1)
+        else:
+            self._counts = replace(before, leave=before.leave + 1)
+        who = replace(who, counts=self._counts.numbers())
+        events: list[RuleEvent] = []
+        if entering and self._counts.enter == self._config.enter_threshold:
+            events += momentary(replace(who, direction=ENTER, message=f"{self._counts.enter} have entered"))
+        if not entering and self._counts.leave == self._config.leave_threshold:
+            events += momentary(replace(who, direction=LEAVE, message=f"{self._counts.leave} have left"))
+        return events + self._stay(replace(who, direction=STAY, message=f"{self._counts.stay} are inside"))
+
+    def _stay(self, who: RuleEvent) -> list[RuleEvent]:
+        threshold = self._config.stay_threshold
+        if threshold is None or self._counts.stay < threshold:
+            return self._full.end(who.at_ns, who.at_ns)
+        return self._full.update(who) if self._full.open is not None else self._full.start(who)
+
+    def close(self, time_ns: int) -> list[RuleEvent]:
+        return self._full.end(time_ns, time_ns)
+
+    def export(self) -> State:
+        counts = self._counts
+        return {
+            "counts": {"enter": counts.enter, "leave": counts.leave, "since_ns": counts.since_ns},
+            "full": self._full.export(),
+            "crossings": self._crossings.export(),
+        }
+
+    def restore(self, state: State) -> None:
+        counts = state["counts"]
+        self._counts = Counts(int(counts["enter"]), int(counts["leave"]), int(counts["since_ns"]))
+        self._full.restore(state["full"])
+        self._crossings.restore(state["crossings"])
