@@ -1,0 +1,52 @@
+"""Alarms as lines on the terminal, as they happen."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+from services.cli.output import say
+from shared.bus.port import Bus
+from shared.config.site import SiteConfig
+from shared.domain.clock import NS_PER_S
+from shared.domain.redact import redact
+from shared.messages import AlarmMessage, AlarmState, EventKind
+from shared.topics import ALARMS
+
+POLL_S = 1.0
+_WORDS = {"a_to_b": "A to B", "b_to_a": "B to A"}
+
+
+def alarm_line(alarm: AlarmMessage, site: SiteConfig) -> str:
+    """One line: site time, what, where, who, which way."""
+    channel, zone = site.channel(alarm.channel), site.site.zone
+    rule = next((rule for rule in channel.rules if rule.id == alarm.source), None) if channel else None
+    parts = [
+        _clock_time(alarm.start_ns, zone),
+        "ALARM",
+        channel.title if channel else alarm.channel,
+        (rule.name or rule.id) if rule else alarm.source,
+        alarm.kind.value.replace("_", " "),
+    ]
+    parts += [alarm.target.value.replace("_", " ")] if alarm.target else []
+    parts += [_WORDS.get(alarm.direction, alarm.direction)] if alarm.direction else []
+    parts += [", ".join(f"{name} {count}" for name, count in alarm.counts.items())] if alarm.counts else []
+    parts += [alarm.message] if alarm.message else []
+    return redact("  ".join(parts))
+
+
+def _clock_time(ns: int, zone: ZoneInfo) -> str:
+    return datetime.fromtimestamp(ns / NS_PER_S, zone).strftime("%H:%M:%S")
+
+
+async def announce_alarms(bus: Bus, site: SiteConfig) -> None:
+    """Print every alarm that is raised from now on, until cancelled."""
+    consumer = await bus.consumer([ALARMS], group=None)
+    try:
+        while True:
+            for record in await consumer.poll(timeout_s=POLL_S):
+                alarm = record.message
+                if isinstance(alarm, AlarmMessage) and alarm.state is AlarmState.RAISED:
+                    say(alarm_line(alarm, site), style="red" if alarm.kind is EventKind.EXCEPTION else "yellow")
+    finally:
+        await consumer.close()

@@ -1,0 +1,103 @@
+"""The `vedette` command. One module per group; this one has the tree, and the boundary where errors become one clear line."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.metadata
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.text import Text
+from typer.core import TyperGroup
+from typer.exceptions import TyperException
+
+from services.cli import config, topics
+from services.cli.logs import start_logging
+from services.cli.output import ERR, say, tell_error, write_crash
+from services.cli.serve import check_services, serve
+from shared.config.load import load_site
+from shared.domain.clock import SystemClock
+from shared.domain.errors import VedetteError
+from shared.domain.redact import redact
+
+#: Exit codes: 0 done, 1 a check found problems, 2 an error that the user can do something about (also wrong usage), 70 a fault of ours.
+PROBLEMS, USER_ERROR, OUR_FAULT = 1, 2, 70
+_CLOCK = SystemClock()
+
+
+class _Boundary(TyperGroup):
+    """Every error ends here: those that Vedette knows as a line, others as a short message and the place of the traceback."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except VedetteError as error:
+            if ctx.params.get("debug"):
+                ERR.print_exception()
+            tell_error(error)
+            raise typer.Exit(USER_ERROR) from None
+        except (typer.Exit, typer.Abort, TyperException, KeyboardInterrupt):
+            raise
+        except Exception as error:  # the boundary: nobody above would turn it into something a user can read
+            if ctx.params.get("debug"):
+                raise
+            path = write_crash(error, _CLOCK)
+            where = f"the details are in {path}" if path else "run it with --debug for the details"
+            ERR.print(Text(redact(f"This should not have happened: {type(error).__name__}: {error}"), style="bold red"))
+            ERR.print(Text(f"It is a fault of Vedette; {where} (`vedette --debug ...` shows them here)."))
+            raise typer.Exit(OUR_FAULT) from None
+
+
+app = typer.Typer(
+    cls=_Boundary,
+    help="Vedette, a network video recorder.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+app.add_typer(config.app, name="config")
+
+
+@app.callback()
+def options(debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks of errors.")] = False) -> None:
+    """Vedette, a network video recorder."""
+
+
+@app.command()
+def run(
+    site_file: config.SiteFile,
+    service: Annotated[list[str] | None, typer.Option("--service", help="Run only this service (may be repeated).")] = None,
+    verbose: Annotated[bool, typer.Option("--verbose", help="Print the whole log, not only warnings.")] = False,
+    json_log: Annotated[bool, typer.Option("--json-log", help="Log JSON lines to standard error, and no file.")] = False,
+) -> None:
+    """Run a site: record its cameras, analyse them, raise alarms, serve the page."""
+    site = load_site(site_file)
+    names = check_services(service or (), site)
+    data_dir = Path(site.data_dir).absolute()
+    start_logging(None if json_log else data_dir, verbose=verbose, json=json_log)
+    say(f"Vedette {version_text()}  {site.site.name}: {len(site.channels)} channels")
+    asyncio.run(serve(site, _CLOCK, names))
+
+
+@app.command(name="topics")
+def topics_() -> None:
+    """What flows between the services."""
+    topics.print_topics()
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    say(version_text())
+
+
+def version_text() -> str:
+    """The installed version."""
+    return importlib.metadata.version("vedette")
+
+
+def main() -> None:
+    """Entry point of the `vedette` command."""
+    sys.exit(app())

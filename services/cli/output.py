@@ -1,0 +1,69 @@
+"""What people see: the two consoles, errors as one clear line, progress bars."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from platformdirs import user_log_path
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.text import Text
+
+from shared.domain.clock import Clock
+from shared.domain.errors import ConfigInvalid, VedetteError
+from shared.domain.redact import redact
+
+OUT = Console(highlight=False, soft_wrap=True)
+ERR = Console(stderr=True, highlight=False, soft_wrap=True)
+
+#: Called with what is being done, units done, units in all (0: not known).
+Report = Callable[[str, int, int], None]
+
+
+def say(text: str, *, style: str = "") -> None:
+    """A line on standard output, markup taken as it is."""
+    OUT.print(Text(text, style=style))
+
+
+def tell_error(error: VedetteError) -> None:
+    """What is wrong, where, and what to do, without a traceback."""
+    if isinstance(error, ConfigInvalid):
+        for problem in error.problems:
+            ERR.print(Text(redact(problem)))
+        ERR.print(Text(f"{len(error.problems)} problem{'s' if len(error.problems) > 1 else ''} in {error.where}", style="bold red"))
+        return
+    ERR.print(Text.assemble(("error: ", "bold red"), redact(str(error))))
+
+
+def write_crash(error: BaseException, clock: Clock) -> Path | None:
+    """Keep the traceback of an unexpected error, without secrets; None when even that is not possible."""
+    path = user_log_path("vedette", appauthor=False) / "crash.log"
+    text = redact("".join(traceback.format_exception(error)))
+    when = datetime.fromtimestamp(clock.now_ns() / 1e9, UTC).isoformat(timespec="seconds")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with path.open("a", encoding="utf-8") as file:
+            file.write(f"--- {when}\n{text}\n")
+    except OSError:
+        return None
+    return path
+
+
+@contextmanager
+def progress_bars(*, downloads: bool = False) -> Iterator[Report]:
+    """Bars that a long piece of work reports to; each thing that is named gets its own. Thread-safe."""
+    count = DownloadColumn() if downloads else MofNCompleteColumn()
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), count, TimeElapsedColumn())
+    with Progress(*columns, console=ERR, transient=False) as progress:
+        tasks: dict[str, TaskID] = {}
+
+        def report(what: str, done: int, total: int) -> None:
+            if what not in tasks:
+                tasks[what] = progress.add_task(what, total=total or None)
+            progress.update(tasks[what], completed=done, total=total or None)
+
+        yield report

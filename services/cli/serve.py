@@ -1,0 +1,98 @@
+"""Running a site until someone stops it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from functools import partial
+
+from rich.text import Text
+
+from services.cli.announce import announce_alarms
+from services.cli.output import ERR, say
+from services.cli.stopping import stop_signals
+from services.cli.wiring import START_ORDER, Wiring
+from shared.config.services import KafkaBus
+from shared.config.site import SiteConfig
+from shared.domain.clock import Clock
+from shared.domain.errors import ConfigError
+from shared.domain.redact import redact
+from shared.supervise import Supervisor
+
+
+def check_services(names: Sequence[str], site: SiteConfig) -> tuple[str, ...]:
+    """The services to run: all, or those named.
+
+    Raises:
+        ConfigError: an unknown name; or part of the services on a bus that no other process can reach.
+    """
+    unknown = [name for name in names if name not in START_ORDER]
+    if unknown:
+        raise ConfigError(f"there is no service {unknown[0]!r}", where="--service", hint=f"one of {', '.join(START_ORDER)}")
+    if names and set(names) != set(START_ORDER) and not isinstance(site.bus, KafkaBus):
+        hint = "set bus.kind to kafka to run services apart"
+        raise ConfigError("the embedded bus is inside one process: services elsewhere would get nothing", where="--service", hint=hint)
+    return tuple(names) or START_ORDER
+
+
+async def serve(site: SiteConfig, clock: Clock, names: Sequence[str] = START_ORDER, *, limit_s: float | None = None) -> None:
+    """Run the services until Ctrl-C, SIGTERM, or (when given) for `limit_s` seconds; then stop them in order.
+
+    Raises:
+        VedetteError: recording could not be started.
+    """
+    with stop_signals(at_once=partial(_warn, "Stopping at once.")) as stop:
+        wiring = Wiring(site, clock, names)
+        starting = asyncio.create_task(wiring.start(_tell), name="start")
+        stopped = asyncio.create_task(stop.wait(), name="stop")
+        await asyncio.wait([starting, stopped], return_when=asyncio.FIRST_COMPLETED)
+        supervisor = Supervisor(clock)
+        try:
+            if not starting.done():
+                starting.cancel()  # stopped while starting: what has started is stopped by `start` itself
+                await asyncio.gather(starting, return_exceptions=True)
+                return
+            await starting
+            supervisor.spawn("cli.alarms", partial(announce_alarms, wiring.bus, site))
+            _welcome(wiring)
+            if limit_s is not None:
+                supervisor.spawn("cli.limit", partial(_stop_after, clock, limit_s, stop))
+            await stop.wait()
+            _warn("Stopping in order; Ctrl-C again stops at once.")
+        finally:
+            stopped.cancel()
+            await supervisor.stop()
+            await wiring.stop(_tell_stop)
+
+
+async def _stop_after(clock: Clock, seconds: float, stop: asyncio.Event) -> None:
+    await clock.sleep(seconds)
+    stop.set()
+
+
+def _welcome(wiring: Wiring) -> None:
+    """Where the page is, and how to get in."""
+    console = wiring.services.get("console")
+    if console is not None:
+        from services.console.app import ConsoleService
+
+        assert isinstance(console, ConsoleService)
+        say(f"Page:      {console.url}", style="bold")
+        say(f"Password:  of user admin, in {console.password_path}")
+    say(f"Data:      {wiring.data_dir}")
+    say("Running. Alarms are printed as they happen; Ctrl-C stops.")
+
+
+def _tell(name: str, what: str) -> None:
+    if what == "started":
+        say(f"{name}: started", style="green")
+    elif what != "starting":
+        _warn(f"{name}: {what}")
+
+
+def _tell_stop(name: str, what: str) -> None:
+    say(f"{name}: {what}")
+
+
+def _warn(text: str) -> None:
+    ERR.print(Text(redact(text), style="bold yellow"))

@@ -1,0 +1,184 @@
+"""From a configuration to running services: the only place that knows all of them, and whether the bus is in memory or Kafka."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from services.cli.lock import DataDirLock
+from shared.bus.port import Bus
+from shared.config.services import KafkaBus
+from shared.config.site import SiteConfig
+from shared.domain.clock import Clock
+from shared.domain.errors import BusError, ConfigError, VedetteError
+from shared.report import Reporter
+from shared.service import Health, Runtime, Service
+
+log = structlog.get_logger(__name__)
+
+#: Started in this order: whoever makes footage durable before whoever makes footage; analysis last, since a model may have
+#: to be exported first and recording must not wait for that.
+START_ORDER = ("storage", "alarms", "ingest", "console", "analytics")
+#: Stopped in this order: sources first, so that what they made is handled to the end.
+STOP_ORDER = ("ingest", "analytics", "alarms", "storage", "console")
+#: Recording needs these. When one of them cannot start, nothing runs; of the others it is told, and recording goes on.
+ESSENTIAL = frozenset({"storage", "ingest"})
+#: A service that has not ended by then is left behind (its footage is durable; the next start reconciles).
+STOP_LIMIT_S = 60
+
+#: Told what happens: a service's name, and what it does or why it could not.
+Tell = Callable[[str, str], None]
+
+
+def make_bus(site: SiteConfig, clock: Clock) -> Bus:
+    """The bus that the configuration names, not yet started."""
+    if isinstance(site.bus, KafkaBus):
+        from shared.bus.kafka import KafkaBus as KafkaAdapter
+
+        return KafkaAdapter(site.bus, clock, client_id=site.device.id)
+    from shared.bus.embedded import EmbeddedBus
+
+    return EmbeddedBus(clock)
+
+
+class Wiring:
+    """The services of one process. `start`, then `stop`; both tell what they do."""
+
+    def __init__(self, site: SiteConfig, clock: Clock, names: Sequence[str] = START_ORDER) -> None:
+        self._site, self._clock = site, clock
+        self._names = tuple(name for name in START_ORDER if name in names)
+        self.data_dir = Path(site.data_dir).absolute()
+        self._lock = DataDirLock(self.data_dir)
+        self.bus = make_bus(site, clock)
+        self.services: dict[str, Service] = {}
+        #: Services that could not be made or started, and why.
+        self.failed: dict[str, str] = {}
+
+    async def start(self, tell: Tell) -> None:
+        """Lock the data folder, start the bus and every service, in order.
+
+        Raises:
+            VedetteError: recording cannot start; what had started is stopped again.
+        """
+        self._lock.acquire()
+        try:
+            await self.bus.start()
+            runtime = Runtime(
+                self._site, self.bus, self._clock, self.data_dir, Reporter(self.bus.producer, self._clock, self._site.device.id)
+            )
+            for name in (*(name for name in self._names if name != "console"), *(("console",) if "console" in self._names else ())):
+                self._make(name, runtime, tell)
+            for name in self._names:
+                if name in self.services:
+                    await self._start(name, tell)
+        except BaseException:
+            await self.stop(lambda *_: None)
+            raise
+
+    def _make(self, name: str, runtime: Runtime, tell: Tell) -> None:
+        try:
+            self.services[name] = self._create(name, runtime)
+        except ModuleNotFoundError as error:
+            self._absent(name, error, tell)
+        except VedetteError as error:
+            self._broken(name, error, tell)
+
+    async def _start(self, name: str, tell: Tell) -> None:
+        tell(name, "starting")
+        try:
+            await self.services[name].start()
+        except ModuleNotFoundError as error:
+            await self.services.pop(name).stop()
+            self._absent(name, error, tell)
+        except VedetteError as error:
+            await self.services.pop(name).stop()
+            self._broken(name, error, tell)
+        else:
+            tell(name, "started")
+
+    def _broken(self, name: str, error: VedetteError, tell: Tell) -> None:
+        if name in ESSENTIAL:
+            raise error
+        self.failed[name] = str(error)
+        log.error("a service could not start", service=name, error=str(error))
+        tell(name, f"could not start: {error}")
+
+    def _absent(self, name: str, error: ModuleNotFoundError, tell: Tell) -> None:
+        module = (error.name or "").split(".")[0]
+        if module in ("services", "shared"):  # not a missing extra, but a fault of ours
+            raise error
+        hint = f"install `vedette[{name}]`" + ("; recording works without it" if name not in ESSENTIAL else "")
+        self._broken(name, ConfigError(f"the Python package {module!r} is not installed", where=name, hint=hint), tell)
+
+    def _create(self, name: str, runtime: Runtime) -> Service:
+        """Build one service, and no more: imports happen here, so that a process has only what it runs."""
+        service: Service
+        if name == "storage":
+            from services.storage.app import create as create_storage
+
+            service = create_storage(runtime)
+        elif name == "alarms":
+            from services.alarms.app import create as create_alarms
+
+            service = create_alarms(runtime)
+        elif name == "analytics":
+            from services.analytics.app import create as create_analytics
+
+            service = create_analytics(runtime)
+        elif name == "ingest":
+            from services.ingest.app import create as create_ingest
+
+            service = create_ingest(runtime)
+        else:
+            from services.console.app import create as create_console
+
+            service = create_console(runtime, self._routers(), self.health)
+        return service
+
+    def _routers(self) -> list[Any]:
+        """The HTTP parts of the services that run here."""
+        routers: list[Any] = []
+        if (storage := self.services.get("storage")) is not None:
+            from services.storage.api import router as storage_router
+
+            routers.append(storage_router(storage))
+        if (alarms := self.services.get("alarms")) is not None:
+            from services.alarms.api import router as alarms_router
+
+            routers.append(alarms_router(alarms))
+        if (analytics := self.services.get("analytics")) is not None:
+            from services.analytics.api import router as analytics_router
+
+            routers.append(analytics_router(analytics))
+        return routers
+
+    def health(self) -> dict[str, Health]:
+        """What every service says of itself; those that could not start say why."""
+        running = {name: service.health() for name, service in self.services.items()}
+        return running | {name: Health(ok=False, summary=f"not running: {why}") for name, why in self.failed.items()}
+
+    async def stop(self, tell: Tell) -> None:
+        """Stop everything that runs, in order, then the bus, then give the data folder free. Idempotent."""
+        for name in STOP_ORDER:
+            service = self.services.pop(name, None)
+            if service is not None:
+                tell(name, "stopping")
+                await self._stop(name, service)
+        try:
+            await self.bus.stop()
+        except BusError as error:
+            log.error("the bus could not be stopped in order", error=str(error))
+        self._lock.release()
+
+    async def _stop(self, name: str, service: Service) -> None:
+        try:
+            async with asyncio.timeout(STOP_LIMIT_S):
+                await service.stop()
+        except TimeoutError:
+            log.error("a service did not stop in time and is left behind", service=name, limit_s=STOP_LIMIT_S)
+        except Exception as error:  # the boundary: one service that fails to stop must not keep the others from stopping
+            log.error("a service failed while it stopped", service=name, exc_info=error)
