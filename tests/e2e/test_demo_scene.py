@@ -1,0 +1,88 @@
+"""The demo scenes through the whole recorder: every crossing and every zone passage that the generator made, and none else.
+
+Both scenes loop, so that the seam between two passes is watched as well; main and sub streams are cameras' as in the field.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from services.cli.demo.scene import GATE, SCENES, YARD, build_scenes
+from services.cli.demo.scene_truth import Direction, Passage, SceneTruth
+from services.cli.demo.simulated import CameraSpec
+from tests.support.recorder import Recorder, recorder, wait_for
+from tests.support.rtsp import SimulatorThread, camera_simulator
+
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(900)]
+
+NS_PER_S = 1_000_000_000
+PASSES = 2
+GRACE_S = 6.0  # after the last pass, for what is still on its way
+
+
+def channel(number: int, truth: SceneTruth, simulator: SimulatorThread, rules: list[dict[str, Any]]) -> dict[str, Any]:
+    main, sub = simulator.url(f"/{truth.name}"), simulator.url(f"/{truth.name}/sub")
+    return {"id": truth.name, "number": number, "main": {"url": main}, "sub": {"url": sub}, "rules": rules}
+
+
+def site(simulator: SimulatorThread) -> dict[str, Any]:
+    linkage = {"record": None, "snapshot": None}
+    line = {"kind": "tripwire", "id": "line", "line": [list(p) for p in GATE.lines[0].points], "targets": ["human"], "anti_dither_s": 0}
+    zone = {"kind": "intrusion", "id": "zone", "zone": [list(p) for p in YARD.zones[0].polygon], "targets": ["human"], "anti_dither_s": 0}
+    return {
+        "channels": [
+            channel(1, GATE, simulator, [{**line, "linkage": linkage}]),
+            channel(2, YARD, simulator, [{**zone, "actions": ["cross"], "linkage": linkage}]),
+        ]
+    }
+
+
+@dataclass
+class Story:
+    """Alarms of whole passes, with the seconds since the channel's first picture."""
+
+    crossings: list[tuple[float, str]]
+    passages: list[tuple[float, str]]
+
+
+def seen(vedette: Recorder, truth: SceneTruth) -> list[tuple[float, str]]:
+    start_ns = vedette.recordings(truth.name)[0]["start_ns"]
+    alarms = [((a["start_ns"] - start_ns) / NS_PER_S, a["direction"]) for a in vedette.alarms(channel=truth.name)]
+    return [(time_s, direction) for time_s, direction in alarms if time_s < PASSES * truth.duration_s]
+
+
+@pytest.fixture(scope="module")
+def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
+    built = {scene.truth.name: scene for scene in build_scenes(tmp_path_factory.mktemp("scenes"), scenes=SCENES)}
+    cameras = [CameraSpec(f"/{name}", scene.files.main) for name, scene in built.items()]
+    cameras += [CameraSpec(f"/{name}/sub", scene.files.sub) for name, scene in built.items()]
+    folder: Path = tmp_path_factory.mktemp("demo-scene")
+    with camera_simulator(*cameras) as simulator, recorder(folder, site(simulator)) as vedette:
+
+        def stored_s(truth: SceneTruth) -> float:
+            recordings = vedette.recordings(truth.name)
+            return (recordings[-1]["end_ns"] - recordings[0]["start_ns"]) / NS_PER_S if recordings else 0.0
+
+        for truth in SCENES:
+            enough_s = PASSES * truth.duration_s + GRACE_S
+            wait_for(lambda t=truth, s=enough_s: stored_s(t) >= s, what=f"{PASSES} passes of {truth.name}", deadline_s=400, every_s=1)
+        yield Story(seen(vedette, GATE), seen(vedette, YARD))
+
+
+def test_every_crossing_of_the_gate_and_no_other(story: Story) -> None:
+    names = {Direction.LEFT_TO_RIGHT: "a_to_b", Direction.RIGHT_TO_LEFT: "b_to_a"}
+    expected = [(p * GATE.duration_s + c.time_s, names[c.direction]) for p in range(PASSES) for c in GATE.crossings]
+    assert [direction for _, direction in story.crossings] == [direction for _, direction in expected]
+    assert [time_s for time_s, _ in story.crossings] == pytest.approx([time_s for time_s, _ in expected], abs=2.5)
+
+
+def test_every_passage_of_the_yards_zone_and_no_other(story: Story) -> None:
+    names = {Passage.ENTER: "enter", Passage.LEAVE: "leave"}
+    expected = [(p * YARD.duration_s + c.time_s, names[c.passage]) for p in range(PASSES) for c in YARD.zone_passages]
+    assert [direction for _, direction in story.passages] == [direction for _, direction in expected]
+    assert [time_s for time_s, _ in story.passages] == pytest.approx([time_s for time_s, _ in expected], abs=2.5)
