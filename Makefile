@@ -1,0 +1,65 @@
+# `make run` on a bare machine: installs, gets weights, builds demo cameras, runs the recorder on them.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+VENV := .venv
+BIN := $(VENV)/bin
+# The newest Python that all pinned packages have wheels for comes first.
+PYTHON ?= $(firstword $(foreach name,python3.13 python3.12 python3.11 python3,$(shell command -v $(name) 2>/dev/null)))
+UV_INSTALL := UV_HTTP_TIMEOUT=600 $(BIN)/uv pip install --python $(BIN)/python --constraints constraints.txt --overrides overrides.txt
+PINS := pyproject.toml constraints.txt overrides.txt
+
+.PHONY: help run test test-fast check format bench clean constraints install install-dev
+
+help: ## Show this list.
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
+
+run: install ## Install what is missing and run the demo.
+	$(BIN)/vedette demo
+
+test: install-dev ## Run all tests (about 15 minutes).
+	$(BIN)/python -m pytest
+
+test-fast: install-dev ## Run the tests that take seconds: no cameras, no processes.
+	$(BIN)/python -m pytest tests/unit tests/contract tests/property tests/repo -m "not slow"
+
+check: install-dev ## Lint, types, import contracts, repository tests.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy shared services tests bench
+	PYTHONPATH=. $(BIN)/lint-imports
+	$(BIN)/python -m pytest tests/repo
+
+format: install-dev ## Format the code.
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: install-dev ## Measure against peers on this machine; prints ratios.
+	$(BIN)/python -m bench
+
+constraints: install-dev ## Pin the newest versions that fit pyproject.toml.
+	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --upgrade --extra all --extra dev --overrides overrides.txt \
+	  --no-header --no-annotate --no-emit-index-url --no-emit-find-links --no-emit-package vedette --output-file constraints.txt --quiet
+	sed -i '/^opencv-python==/d' constraints.txt
+
+clean: ## Remove what was installed and built; recordings under var/ stay.
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +
+
+install: $(VENV)/.installed
+install-dev: $(VENV)/.installed-dev
+
+$(BIN)/uv:
+	@test -n "$(PYTHON)" && $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Vedette needs Python 3.11 or newer (found: $$($(PYTHON) --version 2>&1 || echo none)). Install it, or name one: make PYTHON=/path/to/python3.12"; exit 1; }
+	$(PYTHON) -m venv $(VENV) || \
+	  { rm -rf $(VENV); echo "Python could not make a virtual environment; on Debian and Ubuntu: apt-get install python3-venv"; exit 1; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+
+$(VENV)/.installed: $(BIN)/uv $(PINS)
+	@echo "Installing; the first time this gets about 4 GB, most of it torch (see README.md)."
+	$(UV_INSTALL) -e '.[all]'
+	@touch $@
+
+$(VENV)/.installed-dev: $(BIN)/uv $(PINS)
+	$(UV_INSTALL) -e '.[all,dev]'
+	@touch $@ $(VENV)/.installed
