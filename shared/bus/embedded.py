@@ -13,9 +13,11 @@ What it promises beyond `port.py`:
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
+from weakref import WeakValueDictionary
 
 from shared.bus.groups import assign
 from shared.bus.log import PartitionLog
@@ -60,6 +62,23 @@ class _Group:
         return range(max(topic.partitions for topic in self.topics))
 
 
+_NUMBERS = itertools.count(1)
+#: Buses by the host part of their `faust_url`: a URL is all that a Faust transport is given.
+_BY_NAME: WeakValueDictionary[str, EmbeddedBus] = WeakValueDictionary()
+
+
+def bus_at(url: str) -> EmbeddedBus:
+    """The bus of a `faust_url`.
+
+    Raises:
+        BusUnavailable: there is none any more.
+    """
+    try:
+        return _BY_NAME[url.removeprefix("embedded://").rstrip("/")]
+    except KeyError:
+        raise BusUnavailable("there is no such bus in this process", where=url) from None
+
+
 class EmbeddedBus:
     """A `Bus` in memory; also its own `Producer`."""
 
@@ -69,10 +88,15 @@ class EmbeddedBus:
         self._groups: dict[str, _Group] = {}
         self._live: set[EmbeddedConsumer] = set()
         self._running = False
+        self._name = f"bus-{next(_NUMBERS)}"
+        _BY_NAME[self._name] = self
 
     @property
     def producer(self) -> EmbeddedBus:
         return self
+
+    def faust_url(self) -> str:
+        return f"embedded://{self._name}"
 
     async def start(self) -> None:
         self._running = True

@@ -107,6 +107,10 @@ class Bus(Protocol):
     @property
     def producer(self) -> Producer: ...
 
+    def faust_url(self) -> str:
+        """Where a Faust app finds this bus (`shared/faust/worker.py`)."""
+        ...
+
     async def start(self) -> None:
         """Connect, and create the topics of `shared/topics.py` that are missing.
 

@@ -19,7 +19,7 @@ def to_jpeg(picture: Picture, quality: int = JPEG_QUALITY) -> bytes:
     """JPEG bytes; those that the picture holds already are taken as they are."""
     if picture.jpeg is not None:
         return picture.jpeg
-    import simplejpeg
+    import simplejpeg  # type: ignore[import-untyped]  # has stubs of its compiled part, but no py.typed
 
     y, u, v = _planes(_i420_of(picture))
     to_full_luma, to_full_chroma, _ = _ranges()

@@ -1,0 +1,80 @@
+"""One message in flight per partition, partitions side by side.
+
+Faust's own `isolated_partitions` does not survive a rebalance (docstring of `worker.py`), and one agent over all partitions would let a
+slow channel delay the others. So the agent hands its events to lanes, one per partition.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Generic, TypeVar
+
+E = TypeVar("E")
+LaneKey = tuple[str, int]
+
+#: Events that may wait in a lane before its partition is paused; Faust then fetches no more of it.
+LANE_MAX_WAITING = 2
+
+
+class Lanes(Generic[E]):
+    """Runs `handle` for each event, in order within a lane. A lane has a task only while it has events.
+
+    Args:
+        handle: must not raise; its end is the end of the event.
+        pause, resume: called with a lane that is full, and with one that has room again.
+    """
+
+    def __init__(self, handle: Callable[[E], Awaitable[None]], pause: Callable[[LaneKey], None], resume: Callable[[LaneKey], None]) -> None:
+        self._handle, self._pause, self._resume = handle, pause, resume
+        self._waiting: dict[LaneKey, deque[E]] = {}
+        self._tasks: dict[LaneKey, asyncio.Task[None]] = {}
+        self._paused: set[LaneKey] = set()
+        self._since: dict[LaneKey, float] = {}
+
+    def put(self, lane: LaneKey, event: E) -> None:
+        """Take an event; never waits. More than `LANE_MAX_WAITING` come only as far as they were fetched before the pause."""
+        waiting = self._waiting.setdefault(lane, deque())
+        waiting.append(event)
+        if lane not in self._tasks:
+            self._tasks[lane] = asyncio.create_task(self._run(lane, waiting), name=f"lane {lane[0]}/{lane[1]}")
+        elif len(waiting) >= LANE_MAX_WAITING and lane not in self._paused:
+            self._paused.add(lane)
+            self._pause(lane)
+
+    @property
+    def in_flight(self) -> int:
+        return len(self._tasks)
+
+    def oldest_s(self) -> float:
+        """For how many seconds the slowest event in flight has been handled."""
+        now = asyncio.get_running_loop().time()
+        return max((now - since for since in self._since.values()), default=0.0)
+
+    async def drain(self, timeout_s: float) -> None:
+        """Forget what waits, and wait for what is in flight; after `timeout_s` it is cancelled."""
+        for waiting in self._waiting.values():
+            waiting.clear()
+        tasks = list(self._tasks.values())
+        if tasks:
+            _, late = await asyncio.wait(tasks, timeout=timeout_s)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+
+    async def _run(self, lane: LaneKey, waiting: deque[E]) -> None:
+        try:
+            while waiting:
+                event = waiting.popleft()
+                self._since[lane] = asyncio.get_running_loop().time()
+                await self._handle(event)
+                if lane in self._paused and len(waiting) < LANE_MAX_WAITING:
+                    self._paused.discard(lane)
+                    self._resume(lane)
+        finally:
+            self._since.pop(lane, None)
+            del self._tasks[lane]
+            if lane in self._paused:
+                self._paused.discard(lane)
+                self._resume(lane)

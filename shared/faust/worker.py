@@ -1,0 +1,290 @@
+"""Agents of one service: a Faust app, with a handler per topic.
+
+One message is in flight per partition, and partitions run side by side: a channel's messages are handled in order, and a slow channel
+delays no other. What a handler returns is published and acknowledged before the message's offset can be committed: at least once.
+
+Faust's `isolated_partitions=True` was tried for this and left: with 0.15.3 a revoked partition's actor is cancelled, taken for crashed and
+started again for the partition that is gone, and the next assignment then fails an assertion in the conductor. Lanes (`lanes.py`) do it.
+
+Nor are Faust's acknowledgements used (the topics have `acks=False`): it acknowledges messages that a stream skips while partitions move,
+and never commits again after some gaps. The worker commits, per partition, what its handlers are done with.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import warnings
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+import structlog
+
+from shared.domain.errors import BusUnavailable
+from shared.domain.redact import redact
+from shared.faust.lanes import LaneKey, Lanes
+from shared.faust.schema import MessageSchema, Undecodable
+from shared.messages import DeadLetter, EventKind, EventMessage, Message
+from shared.messages.codec import encode
+from shared.service import Health, Runtime
+from shared.supervise import Supervisor
+from shared.topics import DEAD_LETTERS, Topic
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", DeprecationWarning)  # faust's own use of asyncio and of its dependencies
+    import faust
+    from faust.types import TP
+
+log = structlog.get_logger(__name__)
+
+M = TypeVar("M", bound=Message)
+
+MIB = 1024 * 1024
+#: At least this long between two commits: what a crash makes be handled twice.
+COMMIT_EVERY_S = 0.25
+#: How long `stop` and a rebalance wait for handlers; after it they are cancelled, and their messages are handled again.
+DRAIN_S = 10.0
+#: A handler that takes longer, or messages that wait longer with none handled, are no progress (open reports 175, 523, 640 of Faust).
+STALLED_AFTER_S = 30.0
+RETRY_PUBLISH_S = 1.0
+#: Reports of failed handlers under way at once; more failures than that are only logged and counted.
+MAX_REPORTS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing(Generic[M]):
+    """A message for another topic."""
+
+    topic: Topic[M]
+    message: M
+
+
+Handler = Callable[[M], Awaitable[Sequence[Outgoing[Any]]]]
+
+
+class Worker:
+    """The agents of one service; `name` is their consumer group.
+
+    A handler that raises is reported (`loop.failed`), its message becomes a dead letter, and the stream goes on. So do messages that
+    cannot be decoded. While the bus is away, publishing is tried again and nothing is committed.
+    """
+
+    def __init__(self, name: str, runtime: Runtime) -> None:
+        self._name, self._runtime = name, runtime
+        self._handlers: dict[str, tuple[Topic[Any], Handler[Any]]] = {}
+        self._supervisor = Supervisor(runtime.clock, runtime.reporter.loop_failed)
+        self._lanes: Lanes[Any] = Lanes(self._handle, self._pause, self._resume)
+        self._app: Any = None  # faust.App, whose class mypy cannot follow
+        self._next: dict[TP, int] = {}  # offset of the first message that is not handled
+        self._uncommitted: dict[TP, int] = {}
+        self._to_commit = asyncio.Event()
+        self._reports: set[asyncio.Task[None]] = set()
+        self._handled = self._failed = 0
+        self._last_handled_ns = 0
+
+    def handle(self, topic: Topic[M], handler: Handler[M]) -> None:
+        """Have `handler` called with each message of `topic`. Before `start`, once per topic.
+
+        Raises:
+            ValueError: the topic has a handler, or the worker runs.
+        """
+        if topic.name in self._handlers or self._app is not None:
+            raise ValueError(f"topic {topic.name} has a handler already, or the worker runs")
+        self._handlers[topic.name] = (topic, handler)
+
+    async def start(self) -> None:
+        """Join the group and begin. Returns when the app runs; partitions come a moment later.
+
+        Raises:
+            BusUnavailable: the bus does not answer.
+        """
+        self._last_handled_ns = self._runtime.clock.monotonic_ns()
+        self._supervisor = Supervisor(self._runtime.clock, self._runtime.reporter.loop_failed)
+        app = await self._start_app()
+        self._supervisor.spawn(f"agents of {self._name}", lambda: self._watch(app))
+        self._supervisor.spawn(f"commits of {self._name}", self._commit_loop)
+
+    async def stop(self) -> None:
+        """Let handlers finish what is in hand, commit, leave the group. Idempotent."""
+        await self._supervisor.stop()
+        await self._stop_app()
+        for report in self._reports:
+            report.cancel()
+        await asyncio.gather(*self._reports, return_exceptions=True)
+
+    def health(self) -> Health:
+        """Not ok: the app is down, a handler hangs, or messages wait and none is handled."""
+        lag, running = self._lag(), self._app is not None
+        idle_s = (self._runtime.clock.monotonic_ns() - self._last_handled_ns) / 1e9
+        slowest_s = self._lanes.oldest_s() if self._lanes.in_flight else 0.0
+        stalled = slowest_s > STALLED_AFTER_S or (lag > 0 and idle_s > STALLED_AFTER_S)
+        summary = "does not run" if not running else "stalled" if stalled else "running"
+        details: dict[str, str | int | float | bool] = {
+            "handled": self._handled, "failed": self._failed, "lag": lag, "in_flight": self._lanes.in_flight,
+            "slowest_s": round(slowest_s, 3), "restarts": sum(loop.failures for loop in self._supervisor.loops),
+        }  # fmt: skip
+        return Health(running and not stalled, summary, details)
+
+    # -- the app
+
+    async def _watch(self, app: Any) -> None:
+        """Wait until the app dies, then raise: the supervisor calls again, and a new app is started."""
+        if self._app is not app or app is None:
+            app = await self._start_app()
+        try:
+            await app.wait_until_stopped()
+            raise BusUnavailable(f"the Faust app stopped: {app.crash_reason!r}", where=f"agents of {self._name}")
+        finally:
+            await self._stop_app()
+
+    async def _start_app(self) -> Any:
+        app = self._app = self._make_app()
+        for topic, _ in self._handlers.values():
+            self._add_agent(app, topic)
+        app.finalize()
+        app.loop = asyncio.get_running_loop()
+        try:
+            await app.start()
+        except BaseException:
+            await self._stop_app()
+            raise
+        return app
+
+    def _make_app(self) -> Any:
+        data_dir = self._runtime.data_dir / "faust"
+        data_dir.mkdir(parents=True, exist_ok=True)
+        largest = max((topic.max_message_bytes for topic, _ in self._handlers.values()), default=MIB)
+        for name in ("faust", "mode"):
+            logging.getLogger(name).setLevel(logging.WARNING)
+        app = faust.App(
+            self._name,
+            broker=self._runtime.bus.faust_url(),
+            datadir=data_dir,
+            store="memory://",
+            web_enabled=False,
+            topic_disable_leader=True,
+            topic_allow_declare=False,  # topics are made from shared/topics.py before the app starts
+            stream_wait_empty=False,  # the lanes are drained instead
+            stream_buffer_maxsize=64,
+            broker_max_poll_records=64,
+            consumer_max_fetch_size=largest + MIB,
+            producer_max_request_size=largest + MIB,
+        )
+        signal: Any = app.on_partitions_revoked  # its type asks for a keyword that it does not pass
+        signal.connect(self._settle, weak=False)
+        return app
+
+    def _add_agent(self, app: Any, topic: Topic[Any]) -> None:
+        channel = app.topic(
+            topic.name, schema=MessageSchema(topic.message, tolerant=True), partitions=topic.partitions, internal=False, acks=False
+        )
+
+        async def agent(stream: Any) -> None:
+            async for event in stream.noack().events():
+                self._lanes.put((event.message.topic, event.message.partition), event)
+
+        app.agent(channel, name=f"{self._name}.{topic.name}")(agent)
+
+    async def _stop_app(self) -> None:
+        app, self._app = self._app, None
+        if app is None:
+            return
+        if app.consumer is not None and app.started:
+            app.consumer.stop_flow()
+            app.flow_control.suspend()
+            app.flow_control.clear()
+            await self._settle(app)
+        self._next.clear()
+        await app.stop()
+
+    async def _settle(self, app: Any, *_: Any, **__: Any) -> None:
+        """End what is in flight and commit it. Also called by Faust (with the partitions) before partitions leave."""
+        await self._lanes.drain(DRAIN_S)
+        await self._commit(app)
+
+    async def _commit_loop(self) -> None:
+        while True:
+            await self._to_commit.wait()
+            if self._app is not None:
+                await self._commit(self._app)
+            await self._runtime.clock.sleep(COMMIT_EVERY_S)
+
+    async def _commit(self, app: Any) -> None:
+        self._to_commit.clear()
+        offsets, self._uncommitted = self._uncommitted, {}
+        if offsets:
+            await app.consumer._commit(offsets)  # what every driver implements; it ignores partitions that have gone
+
+    def _pause(self, lane: LaneKey) -> None:
+        if self._app is not None:
+            self._app.consumer.on_buffer_full(TP(*lane))
+
+    def _resume(self, lane: LaneKey) -> None:
+        if self._app is not None:
+            self._app.consumer.on_buffer_drop(TP(*lane))
+
+    def _lag(self) -> int:
+        """Messages of the assigned partitions that are not yet handled."""
+        app = self._app
+        if app is None or not app.started:
+            return 0
+        consumer = app.consumer
+        nexts = {tp: max(self._next.get(tp, 0), consumer._read_offset[tp] or 0) for tp in consumer.assignment()}
+        return sum(max(0, (consumer.highwater(tp) or 0) - offset) for tp, offset in nexts.items())
+
+    # -- one message
+
+    async def _handle(self, event: Any) -> None:
+        message = event.message
+        origin = f"{message.topic}/{message.partition}/{message.offset}"
+        topic, handler = self._handlers[message.topic]
+        if isinstance(event.value, Undecodable):
+            await self._dead_letter(origin, event.value.reason, event.value.raw, "")
+        else:
+            try:
+                await self._publish(await handler(event.value))
+            except Exception as error:  # noqa: BLE001  # the boundary of a handler: whatever it was, the stream goes on and someone is told
+                await self._failure(topic, origin, event.value, error)
+        self._handled += 1
+        self._last_handled_ns = self._runtime.clock.monotonic_ns()
+        self._next[message.tp] = self._uncommitted[message.tp] = message.offset + 1
+        self._to_commit.set()
+
+    async def _publish(self, outgoing: Sequence[Outgoing[Any]]) -> None:
+        """All of them, acknowledged. Tried again while the bus is away."""
+        waiting = list(outgoing)
+        while waiting:
+            try:
+                futures = [await self._runtime.bus.producer.enqueue(one.topic, one.message) for one in waiting]
+                results = await asyncio.gather(*futures, return_exceptions=True)
+            except BusUnavailable as error:
+                log.warning("the bus is away, publishing is tried again", worker=self._name, error=str(error))
+            else:
+                for result in results:
+                    if isinstance(result, BaseException) and not isinstance(result, BusUnavailable):
+                        raise result
+                waiting = [one for one, result in zip(waiting, results, strict=True) if isinstance(result, BusUnavailable)]
+            if waiting:
+                await self._runtime.clock.sleep(RETRY_PUBLISH_S)
+
+    async def _failure(self, topic: Topic[Any], origin: str, message: Message, error: Exception) -> None:
+        self._failed += 1
+        log.error("a handler failed; its message becomes a dead letter", worker=self._name, origin=origin, exc_info=error)
+        self._report(topic, message, error)
+        wire = encode(message)
+        meta = dict(wire.headers).get("meta", b"").decode()
+        await self._dead_letter(origin, f"{type(error).__name__}: {error}", wire.value, meta)
+
+    def _report(self, topic: Topic[Any], message: Message, error: Exception) -> None:
+        """Aside, because the report may have to wait for this very handler to make room; never about a report that failed itself."""
+        own = isinstance(message, EventMessage) and message.kind is EventKind.EXCEPTION
+        if own or len(self._reports) >= MAX_REPORTS:
+            return
+        report = asyncio.create_task(self._runtime.reporter.loop_failed(f"handler of {topic.name} in {self._name}", error))
+        self._reports.add(report)
+        report.add_done_callback(self._reports.discard)
+
+    async def _dead_letter(self, origin: str, reason: str, raw: bytes, meta: str) -> None:
+        letter = DeadLetter(origin=origin, reason=redact(reason), at_ns=self._runtime.clock.now_ns(), meta=meta, raw=raw)
+        await self._publish([Outgoing(DEAD_LETTERS, letter)])
