@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from datetime import date
 from typing import Annotated, Self
+from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, Field, model_validator
 
 from shared.config.base import Section
+from shared.domain import schedule as domain
 
 _PERIOD = re.compile(r"^([01]\d|2[0-4]):([0-5]\d)-([01]\d|2[0-4]):([0-5]\d)$")
 _DATE = re.compile(r"^(?:\d{4}-)?\d{2}-\d{2}$")
@@ -44,10 +48,32 @@ class WeeklySchedule(Section):
     holiday: Day | None = None
     """On holidays, instead of the weekday's; null: the weekday's."""
 
+    def evaluable(self, holidays: Sequence[Holiday], zone: ZoneInfo) -> domain.Schedule:
+        """As `shared.domain.schedule` evaluates it."""
+        week = (self.monday, self.tuesday, self.wednesday, self.thursday, self.friday, self.saturday, self.sunday)
+        return domain.Schedule(
+            days=tuple(_periods(day) for day in week),
+            zone=zone,
+            holiday=None if self.holiday is None else _periods(self.holiday),
+            holidays=tuple(holiday.evaluable() for holiday in holidays),
+        )
+
+
+def _periods(day: tuple[Period, ...]) -> tuple[domain.Period, ...]:
+    return tuple(domain.Period(_minutes(text[:5]), _minutes(text[6:])) for text in day)
+
+
+def _minutes(text: str) -> int:
+    return int(text[:2]) * 60 + int(text[3:])
+
 
 def _check_date(text: str) -> str:
     if not _DATE.match(text):
         raise ValueError(f"{text!r} is not YYYY-MM-DD (once) or MM-DD (every year)")
+    try:
+        date.fromisoformat(text if len(text) == 10 else f"2000-{text}")  # a leap year: 02-29 is a day
+    except ValueError as error:
+        raise ValueError(f"{text!r} is no day of the calendar") from error
     return text
 
 
@@ -69,3 +95,14 @@ class Holiday(Section):
         if self.last is not None and len(self.last) != len(self.first):
             raise ValueError("first and last must both be YYYY-MM-DD or both MM-DD")
         return self
+
+    def evaluable(self) -> domain.OnceHoliday | domain.YearlyHoliday:
+        """As `shared.domain.schedule` evaluates it."""
+        last = self.last or self.first
+        if len(self.first) == 10:
+            return domain.OnceHoliday(date.fromisoformat(self.first), date.fromisoformat(last))
+        return domain.YearlyHoliday(_month_day(self.first), _month_day(last))
+
+
+def _month_day(text: str) -> domain.MonthDay:
+    return domain.MonthDay(int(text[:2]), int(text[3:]))
