@@ -16,6 +16,7 @@ from urllib.parse import quote
 
 from services.cli.demo.connection import Connection
 from services.cli.demo.faults import Fault
+from services.cli.demo.playback import Timeline
 from services.cli.demo.rtsp_protocol import parse_target
 from services.cli.demo.simulated import CameraSpec, CameraStats, SimulatedCamera
 from services.cli.demo.source import MediaSource, load_source
@@ -30,6 +31,7 @@ class CameraSimulator:
 
     def __init__(self, clock: Clock, *, host: str = "127.0.0.1", port: int = 0, tls: ssl.SSLContext | None = None) -> None:
         self._clock, self._host, self._port, self._tls = clock, host, port, tls
+        self._live_since = Timeline(clock.monotonic_ns(), clock.now_ns())
         self._cameras: dict[str, SimulatedCamera] = {}
         self._sources: dict[Path, MediaSource] = {}
         self._server: asyncio.Server | None = None
@@ -89,7 +91,7 @@ class CameraSimulator:
         source = self._sources.get(spec.file)
         if source is None:
             source = self._sources[spec.file] = await asyncio.to_thread(load_source, spec.file)
-        camera = SimulatedCamera(spec, source, self._clock)
+        camera = SimulatedCamera(spec, source, self._clock, self._live_since)
         self._cameras[parse_target(spec.path).path] = camera
         return camera
 

@@ -86,14 +86,14 @@ class Connection:
             await self._read_loop()
         except _Hangup as hangup:
             abrupt = hangup.abrupt
-        except ConnectionError:
+        except OSError:  # reset, broken pipe, or a TLS alert
             abrupt = True
         finally:
             await self._release()
             if abrupt:
                 self._writer.transport.abort()
             self._writer.close()
-            with contextlib.suppress(ConnectionError, TimeoutError):
+            with contextlib.suppress(OSError):
                 await self._writer.wait_closed()
 
     def cut(self, *, abrupt: bool) -> None:
@@ -224,7 +224,7 @@ class Connection:
     async def _run(self, session: _Session, playback: Playback) -> None:
         try:
             await playback.run()
-        except ConnectionError:
+        except OSError:
             pass  # the client left; its reader ends the connection
         except Exception:  # boundary of the task: a bug here must end this client only, and be seen
             log.exception("camera_playback_failed", path=session.camera.path)

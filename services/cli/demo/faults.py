@@ -43,7 +43,10 @@ class PacketLoss:
 
 @dataclass(frozen=True, slots=True)
 class TimestampJump:
-    """Jump RTP timestamps from the next frame on. The field has 32 bits: +1 day at 90 kHz reads as about -2.5 h."""
+    """Jump RTP timestamps from the next frame on.
+
+    The field has 32 bits: +1 day at 90 kHz is 1.81 turns of it, so clients read +10.7 h or -2.5 h, as they unwrap it.
+    """
 
     seconds: float = 86_400.0
 

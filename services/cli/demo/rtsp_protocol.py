@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
@@ -141,17 +141,15 @@ class RtspParser:
     def __init__(self) -> None:
         self._buffer = bytearray()
 
-    def feed(self, data: bytes) -> list[RtspRequest | InterleavedFrame]:
-        """Everything that `data` completes.
+    def feed(self, data: bytes) -> Iterator[RtspRequest | InterleavedFrame]:
+        """Take `data` and give, one by one, everything that it completes. Read the answer to its end before feeding on.
 
         Raises:
-            RtspProtocolError: the bytes are no RTSP; the connection cannot be used further.
+            RtspProtocolError: after the messages before it: the bytes are no RTSP, the connection cannot be used further.
         """
         self._buffer += data
-        found: list[RtspRequest | InterleavedFrame] = []
         while (message := self._next()) is not None:
-            found.append(message)
-        return found
+            yield message
 
     def _next(self) -> RtspRequest | InterleavedFrame | None:
         buffer = self._buffer

@@ -24,7 +24,8 @@ class CameraSpec:
     """How a camera is to behave.
 
     path: RTSP path with leading slash (`/cam1/sub`). loop: repeat the file with continuing timestamps, else end the
-    connection after one pass. live: all clients share one position and join at the next key frame; else each client
+    connection after one pass. live: all clients, and all live cameras of a server (so a main and its sub stream), share one
+    position, and a client joins at the next key frame; else each client
     gets the file from its first frame. speed: pace relative to real time (capture times keep media pace).
     report_interval_s: media seconds between sender reports. script: faults at set media times, each fires once.
     """
@@ -68,7 +69,7 @@ class Cuttable(Protocol):
 class SimulatedCamera:
     """State of one camera. Belongs to the event loop of its server."""
 
-    def __init__(self, spec: CameraSpec, source: MediaSource, clock: Clock) -> None:
+    def __init__(self, spec: CameraSpec, source: MediaSource, clock: Clock, live_since: Timeline) -> None:
         if spec.loop is False and spec.live:
             raise ValueError("a live camera has no end: live needs loop")
         if spec.speed <= 0:
@@ -80,7 +81,7 @@ class SimulatedCamera:
         self._clock = clock
         self._rng = random.Random(spec.seed)
         self.sdp_id = self._rng.getrandbits(31)
-        self._live_timeline = self._timeline_now()
+        self._live_timeline = replace(live_since, speed=spec.speed)
         self._clients: deque[ClientStats] = deque(maxlen=_KEPT_CLIENTS)
         self._made = 0
         self._script = sorted(spec.script, key=lambda step: step.at_s)

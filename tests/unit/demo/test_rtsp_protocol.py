@@ -34,10 +34,11 @@ def test_reads_requests_bodies_and_interleaved_frames_in_order() -> None:
 def test_pieces_do_not_matter(messages: list[bytes], data: st.DataObject) -> None:
     stream = b"".join(messages)
     cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=8)))
-    parser, found = RtspParser(), []
+    parser = RtspParser()
+    found: list[RtspRequest | InterleavedFrame] = []
     for start, end in zip([0, *cuts], [*cuts, len(stream)], strict=True):
         found += parser.feed(stream[start:end])
-    assert found == RtspParser().feed(stream)
+    assert found == list(RtspParser().feed(stream))
     assert len(found) == len(messages)
 
 
@@ -55,14 +56,14 @@ def test_pieces_do_not_matter(messages: list[bytes], data: st.DataObject) -> Non
 )
 def test_refuses_what_is_no_rtsp(data: bytes, status: int) -> None:
     with pytest.raises(RtspProtocolError) as caught:
-        RtspParser().feed(data)
+        list(RtspParser().feed(data))
     assert caught.value.status == status
 
 
 @given(st.binary(max_size=400))
 def test_any_bytes_are_read_or_refused(data: bytes) -> None:
     with suppress(RtspProtocolError):  # nothing else may come out
-        RtspParser().feed(data)
+        list(RtspParser().feed(data))
 
 
 @pytest.mark.parametrize(
@@ -96,6 +97,13 @@ def test_targets(url: str, target: Target) -> None:
 )
 def test_transport_choice(header: str, udp: bool, chosen: TransportSpec | None) -> None:
     assert choose_transport(header, allow_udp=udp) == chosen
+
+
+def test_what_came_before_nonsense_is_still_given() -> None:
+    messages = RtspParser().feed(PLAY + b"nonsense\r\n\r\n")
+    assert isinstance(next(messages), RtspRequest)
+    with pytest.raises(RtspProtocolError):
+        next(messages)
 
 
 def test_response_has_length_only_with_a_body() -> None:
