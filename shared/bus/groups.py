@@ -11,6 +11,7 @@ K = TypeVar("K", bound=Hashable)
 def assign(partitions: Iterable[int], members: Sequence[K], current: Mapping[int, K]) -> dict[int, K]:
     """Spread partition numbers over members: counts differ by at most one, and as few as possible move.
 
+    Members give up evenly spaced numbers, not the last ones: channels are numbered from the first partition on, and often few.
     A partition number is given as a whole, over all topics of the group, so that one member has all that concerns a channel.
 
     Args:
@@ -28,9 +29,16 @@ def assign(partitions: Iterable[int], members: Sequence[K], current: Mapping[int
     # The members with the most partitions now get the larger shares, so that nothing moves without need.
     ranked = sorted(members, key=lambda member: -len(held[member]))
     quota = {member: low + (rank < extra) for rank, member in enumerate(ranked)}
-    result = {number: member for member in members for number in held[member][: quota[member]]}
+    result = {number: member for member in members for number in _spread(held[member], quota[member])}
     free = iter([number for number in numbers if number not in result])
     for member in members:
         for _ in range(quota[member] - min(len(held[member]), quota[member])):
             result[next(free)] = member
     return result
+
+
+def _spread(numbers: Sequence[int], count: int) -> list[int]:
+    """`count` of `numbers`, evenly spaced; all when there are not so many."""
+    if count >= len(numbers):
+        return list(numbers)
+    return [numbers[index * len(numbers) // count] for index in range(count)]

@@ -133,7 +133,8 @@ class Worker:
         if self._app is not app or app is None:
             app = await self._start_app()
         try:
-            await app.wait_until_stopped()
+            # Ends when the app stops or crashes; its own `wait_until_stopped` leaks a task when it is cancelled.
+            await app.wait(asyncio.get_running_loop().create_future())
             raise BusUnavailable(f"the Faust app stopped: {app.crash_reason!r}", where=f"agents of {self._name}")
         finally:
             await self._stop_app()
