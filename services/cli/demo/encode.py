@@ -29,7 +29,7 @@ class ClipWriter:
     """Encodes frames one after another into an MP4 file."""
 
     def __init__(self, container: OutputContainer, size: tuple[int, int], rate: Fraction) -> None:
-        # one slice thread more than the smallest machine has cores would change nothing; a fixed count keeps the bytes the same
+        # a fixed thread count: x264's output depends on it, and a rebuilt file is to have the same bytes
         options = {"preset": "veryfast", "crf": "24", "threads": "2", "bf": "0", "sc_threshold": "0"}
         stream = container.add_stream("libx264", rate=rate, options=options)
         assert isinstance(stream, VideoStream)  # libx264 is a video encoder
@@ -40,10 +40,8 @@ class ClipWriter:
         self.frames = 0
 
     def write(self, frame: av.VideoFrame) -> None:
-        """Encode a picture as the next of the file, scaled to its size; the frame is not changed."""
+        """Encode a picture as the next of the file, scaled to its size. The frame is taken over: its PTS may change."""
         fitted = frame.reformat(width=self._stream.width, height=self._stream.height, format="yuv420p", interpolation="AREA")
-        if fitted is frame:
-            fitted = frame.reformat(format="yuv420p")
         fitted.pts, fitted.time_base = self.frames, 1 / self._rate
         fitted.pict_type = av.video.frame.PictureType.NONE
         self._container.mux(self._stream.encode(fitted))

@@ -1,0 +1,37 @@
+from pathlib import Path
+
+import pytest
+
+from services.cli.demo.encode import camera_pair, sub_size
+from services.cli.demo.source import Codec, load_source
+from shared.domain.errors import CameraStreamError
+from tests.support.clips import make_clip
+
+
+def test_footage_becomes_a_pair_with_the_same_frames_and_rate(tmp_path: Path) -> None:
+    footage = make_clip(tmp_path / "old.mp4", video="mpeg4", seconds=3.0, fps=12, size=(768, 432))
+    pair = camera_pair(footage, tmp_path / "cache")
+    for file in (pair.main, pair.sub):
+        source = load_source(file)
+        assert source.tracks[0].codec is Codec.H264
+        assert (source.video_frames, source.duration_ns) == (36, 3_000_000_000)
+        assert [frame.index for frame in source.frames if frame.key] == [0, 24]
+        assert all(frame.pts_ns == frame.dts_ns for frame in source.frames)  # no B-frames
+    written = pair.main.stat().st_mtime_ns
+    assert camera_pair(footage, tmp_path / "cache") == pair
+    assert pair.main.stat().st_mtime_ns == written
+
+
+@pytest.mark.parametrize(
+    ("size", "sub"), [((768, 432), (640, 360)), ((1920, 1080), (640, 360)), ((640, 480), (480, 360)), ((320, 180), (320, 180))]
+)
+def test_the_sub_stream_fits_640_by_360(size: tuple[int, int], sub: tuple[int, int]) -> None:
+    assert sub_size(*size) == sub
+
+
+def test_what_is_no_video_leaves_nothing_behind(tmp_path: Path) -> None:
+    bad = tmp_path / "bad.mp4"
+    bad.write_bytes(b"no video at all")
+    with pytest.raises(CameraStreamError, match=r"bad\.mp4"):
+        camera_pair(bad, tmp_path / "cache")
+    assert list((tmp_path / "cache").iterdir()) == []
