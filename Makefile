@@ -3,8 +3,9 @@
 SHELL := /bin/bash
 VENV := .venv
 BIN := $(VENV)/bin
-# The newest Python that all pinned packages have wheels for comes first.
-PYTHON ?= $(firstword $(foreach name,python3.13 python3.12 python3.11 python3,$(shell command -v $(name) 2>/dev/null)))
+# The first that runs and is new enough; the newest that all pinned packages have wheels for comes first.
+PYTHON ?= $(shell for name in python3.13 python3.12 python3.11 python3; do \
+  $$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && { echo $$name; break; }; done)
 UV_INSTALL := UV_HTTP_TIMEOUT=600 $(BIN)/uv pip install --python $(BIN)/python --constraints constraints.txt --overrides overrides.txt
 PINS := pyproject.toml constraints.txt overrides.txt
 
@@ -36,7 +37,7 @@ format: install-dev ## Format the code.
 bench: install-dev ## Measure against peers on this machine; prints ratios.
 	$(BIN)/python -m bench
 
-constraints: install-dev ## Pin the newest versions that fit pyproject.toml.
+constraints: $(BIN)/uv ## Pin the newest versions that fit pyproject.toml.
 	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --upgrade --extra all --extra dev --overrides overrides.txt \
 	  --no-header --no-annotate --no-emit-index-url --no-emit-find-links --no-emit-package vedette --output-file constraints.txt --quiet
 	sed -i '/^opencv-python==/d' constraints.txt
@@ -49,14 +50,14 @@ install: $(VENV)/.installed
 install-dev: $(VENV)/.installed-dev
 
 $(BIN)/uv:
-	@test -n "$(PYTHON)" && $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-	  { echo "Vedette needs Python 3.11 or newer (found: $$($(PYTHON) --version 2>&1 || echo none)). Install it, or name one: make PYTHON=/path/to/python3.12"; exit 1; }
-	$(PYTHON) -m venv $(VENV) || \
+	@test -n "$(PYTHON)" || \
+	  { echo "Vedette needs Python 3.11 or newer, and there is none. Install it, or name one: make PYTHON=/path/to/python3.12"; exit 1; }
+	"$(PYTHON)" -m venv $(VENV) || \
 	  { rm -rf $(VENV); echo "Python could not make a virtual environment; on Debian and Ubuntu: apt-get install python3-venv"; exit 1; }
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 
 $(VENV)/.installed: $(BIN)/uv $(PINS)
-	@echo "Installing; the first time this gets about 4 GB, most of it torch (see README.md)."
+	@echo "Installing; it takes 6.5 GB on disk, most of it torch (see README.md)."
 	$(UV_INSTALL) -e '.[all]'
 	@touch $@
 
