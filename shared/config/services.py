@@ -180,6 +180,14 @@ def _check_webhook_secret(secret: SecretStr) -> SecretStr:
     return secret
 
 
+class SendOn(StrEnum):
+    """Changes of an alarm that a centre can be told of."""
+
+    RAISED = "raised"
+    UPDATED = "updated"  # another event was merged into it
+    ENDED = "ended"
+
+
 class WebhookCentre(Section):
     """A monitoring centre that is told of alarms: CloudEvents 1.0 over HTTP, signed by Standard Webhooks."""
 
@@ -199,6 +207,8 @@ class WebhookCentre(Section):
     """Seconds."""
     queue_max: int = Field(default=10000, ge=1)
     """More messages waiting than this: the oldest become dead letters."""
+    send: Annotated[tuple[SendOn, ...], Field(min_length=1)] = (SendOn.RAISED,)
+    """Which changes of an alarm it is told of: raised, updated (another event was merged into it), ended."""
     enabled: bool = True
     """false: it is told nothing."""
 

@@ -1,0 +1,123 @@
+"""Anti-dither: events of one source (channel and rule) that are closer together than a period are one alarm record.
+
+The distance of an event to a record is measured in capture time, from the event's start to the nearest moment of the record: 0 while
+one of the record's events goes on. Below the period (not at it) the event is a hit of the record; otherwise it raises a new one. So what
+is merged depends on capture times alone, not on when messages were handled, and a backlog gives the same records as live handling.
+
+A record ends, with the capture time of its last sign, when nothing of it goes on and the period has passed on this machine's clock.
+All state is in the record itself, which the alarm book keeps: a restart, or another worker, goes on where it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from services.alarms.core.lifecycle import Trigger, after
+from services.alarms.core.record import Alarm
+from shared.domain.clock import NS_PER_S
+from shared.domain.ids import deterministic_id
+from shared.messages import AlarmState, EventKind, EventMessage, EventPhase
+
+#: A record stays open this much longer than its period: events come by ways of different length.
+GRACE_NS = 1 * NS_PER_S
+#: An event that goes on, but of which nothing was heard for this long, is lost: whoever saw it is gone.
+LOST_AFTER_NS = 3600 * NS_PER_S
+#: Exceptions of the device say nothing between their beginning and their end, and may last.
+EXCEPTION_LOST_AFTER_NS = 7 * 24 * 3600 * NS_PER_S
+
+
+def raises_alarms(event: EventMessage) -> bool:
+    """Whether an event is of the sort that raises alarms. People counting tells its numbers by updates that belong to no alarm."""
+    return event.kind is not EventKind.PEOPLE_COUNTING or event.phase is not EventPhase.UPDATED
+
+
+def distance_ns(alarm: Alarm, at_ns: int) -> int:
+    """From a moment to the nearest one of the record; 0 inside it, and from its start on while an event of it goes on."""
+    if at_ns < alarm.start_ns:
+        return alarm.start_ns - at_ns
+    return 0 if alarm.live else max(0, at_ns - alarm.last_ns)
+
+
+def record_of(event: EventMessage, period_ns: int, records: Iterable[Alarm]) -> Alarm | None:
+    """Of `records` (all of the event's source) the one that the event is a hit of; None: it raises a new one."""
+    near = [alarm for alarm in records if distance_ns(alarm, event.start_ns) < period_ns]
+    return min(near, key=lambda alarm: (distance_ns(alarm, event.start_ns), -alarm.start_ns), default=None)
+
+
+def raised(event: EventMessage, period_ns: int, now_ns: int) -> Alarm:
+    """The new record of an event that began."""
+    return Alarm(
+        alarm_id=deterministic_id("alarm", event.event_id),
+        event_id=event.event_id,
+        channel=event.channel,
+        channel_number=event.channel_number,
+        kind=event.kind,
+        source=event.source,
+        state=after(None, Trigger.HIT),
+        hits=1,
+        start_ns=event.start_ns,
+        at_ns=event.at_ns,
+        last_ns=max(event.start_ns, event.at_ns),
+        handled_ns=now_ns,
+        period_ns=period_ns,
+        live=frozenset({event.event_id}),
+        target=event.target,
+        track_id=event.track_id,
+        box=event.box,
+        direction=event.direction,
+        counts=event.counts,
+        message=event.message,
+        snapshot_at_ns=event.at_ns,
+    )
+
+
+def hit(alarm: Alarm, event: EventMessage, now_ns: int) -> Alarm:
+    """The record after another event of its source began. Who and where stay those of the first; numbers and words are the latest."""
+    # The device reports one exception of a name at a time: a new one says that the end of the one before was lost.
+    live = frozenset() if event.kind is EventKind.EXCEPTION else alarm.live
+    return replace(
+        alarm,
+        state=after(alarm.state, Trigger.HIT),
+        event_id=event.event_id,
+        hits=alarm.hits + 1,
+        start_ns=min(alarm.start_ns, event.start_ns),
+        at_ns=event.at_ns,
+        last_ns=max(alarm.last_ns, event.at_ns),
+        handled_ns=now_ns,
+        end_ns=None,
+        live=live | {event.event_id},
+        counts=event.counts or alarm.counts,
+        message=event.message or alarm.message,
+    )
+
+
+def heard(alarm: Alarm, event: EventMessage, now_ns: int) -> Alarm:
+    """The record after one of its events went on or ended."""
+    ended = event.phase is EventPhase.ENDED
+    last_ns = max(alarm.last_ns, event.end_ns or event.at_ns)
+    return replace(
+        alarm,
+        last_ns=last_ns,
+        end_ns=None if alarm.end_ns is None else last_ns,  # it was taken for lost, and was not
+        handled_ns=now_ns,
+        live=alarm.live - {event.event_id} if ended else alarm.live,
+        counts=event.counts or alarm.counts,
+    )
+
+
+def due_ns(alarm: Alarm) -> int:
+    """When, on this machine's clock, the record ends if nothing more is heard."""
+    if alarm.live:
+        return alarm.handled_ns + (EXCEPTION_LOST_AFTER_NS if alarm.kind is EventKind.EXCEPTION else LOST_AFTER_NS)
+    return alarm.handled_ns + alarm.period_ns + (GRACE_NS if alarm.period_ns else 0)
+
+
+def ended(alarm: Alarm, now_ns: int) -> Alarm:
+    """The record after its end. `end_ns` is the capture time of the last sign, not the moment at which the period had passed."""
+    return replace(alarm, state=after(alarm.state, Trigger.QUIET), at_ns=now_ns, end_ns=alarm.last_ns, live=frozenset())
+
+
+def is_open(alarm: Alarm) -> bool:
+    """Whether it lasts."""
+    return alarm.state is not AlarmState.ENDED
