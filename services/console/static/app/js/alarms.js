@@ -1,0 +1,126 @@
+// The list of alarms, newest first, kept up as they happen.
+
+import { api, snapshotUrl } from "./api.js";
+import { empty, h, icon, iconButton, segments } from "./dom.js";
+import { directionText, durationText, kindText, momentText, msOf, targetText } from "./format.js";
+
+const MOST = 200;
+const PICTURE_TRIES = 4;
+
+export class Alarms {
+  #items = new Map();
+  #filter = "all";
+  #problem = null;
+
+  constructor(element, site, live, actions) {
+    this.channels = new Map(site.channels.map((channel) => [channel.id, channel]));
+    this.actions = actions;
+    this.badge = h("span", { class: "badge-open", hidden: true });
+    this.list = h("ul", { class: "alarm-list", role: "log", "aria-label": "Alarms, newest first", tabindex: 0 });
+    element.append(h("div", { class: "bar" }, h("h2", {}, "Alarms"), this.badge, h("span", { class: "push" }),
+      segments("Which alarms", [["all", "All"], ["open", "Not seen"]], "all", (filter) => { this.#filter = filter; this.#arrange(); })), this.list);
+    live.addEventListener("alarm", ({ detail }) => this.#put(detail, true));
+    live.addEventListener("resync", () => this.load());
+    this.load();
+  }
+
+  async load() {
+    try {
+      const { alarms } = await api("/api/alarms", { query: { limit: MOST } });
+      this.#problem = null;
+      for (const alarm of [...alarms].reverse()) this.#put(alarm, false);
+    } catch (error) {
+      this.#problem = error.message;
+    }
+    this.#arrange();
+  }
+
+  #put(alarm, live) {
+    const known = this.#items.get(alarm.alarm_id);
+    if (known && known.alarm.at_ns > alarm.at_ns) return;
+    const element = this.#element(alarm, known);
+    if (known) known.element.replaceWith(element);
+    this.#items.set(alarm.alarm_id, { alarm, element });
+    if (live && !known) element.classList.add("new");
+    if (live) this.#arrange();
+  }
+
+  #arrange() {
+    const sorted = [...this.#items.values()].sort((a, b) => b.alarm.start_ns - a.alarm.start_ns);
+    for (const { alarm } of sorted.splice(MOST)) this.#items.delete(alarm.alarm_id);
+    const open = sorted.filter(({ alarm }) => !alarm.acknowledged_by).length;
+    this.badge.hidden = open === 0;
+    this.badge.textContent = String(open);
+    this.badge.title = `${open} not acknowledged`;
+    this.actions.count(open);
+    const shown = this.#filter === "all" ? sorted : sorted.filter(({ alarm }) => !alarm.acknowledged_by);
+    // Elements that stay are left in place, so that focus and scrolling stay too.
+    const wanted = shown.map(({ element }) => element);
+    if (!wanted.length) { this.list.replaceChildren(h("li", {}, this.#nothing())); return; }
+    for (const child of [...this.list.children]) if (!wanted.includes(child)) child.remove();
+    wanted.forEach((element, at) => { if (this.list.children[at] !== element) this.list.insertBefore(element, this.list.children[at] ?? null); });
+  }
+
+  #nothing() {
+    if (this.#problem) return empty("exception", "The alarms cannot be read", this.#problem);
+    if (this.#items.size) return empty("check", "All seen", "Every alarm has been acknowledged.");
+    const rules = [...this.channels.values()].some((channel) => channel.rules.length);
+    return rules ? empty("bell", "No alarms", "They show here the moment they happen.")
+      : empty("bell", "No rules yet", "Give a channel `rules` in the site's file to get alarms.");
+  }
+
+  #element(alarm, known) {
+    const channel = this.channels.get(alarm.channel);
+    const rule = channel?.rules.find((each) => each.id === alarm.source);
+    const title = alarm.kind === "exception" ? alarm.source : rule?.name ?? alarm.source;
+    const start = msOf(alarm.start_ns);
+    const lasting = alarm.state !== "ended";
+    const play = () => channel && this.actions.play(alarm.channel, start);
+    const what = [alarm.target ? targetText(alarm.target) : null, directionText(alarm.direction)].filter(Boolean).join(" ");
+    const end = alarm.end_ns && alarm.end_ns - alarm.start_ns >= 1e9 ? durationText(msOf(alarm.end_ns) - start) : null;
+    return h("li", { class: `alarm ${alarm.acknowledged_by ? "acked" : "open"}`, data: { alarm: alarm.alarm_id } },
+      this.#thumb(alarm, known, play, title),
+      h("div", { class: "alarm-what" },
+        h("div", { class: "name", title: kindText(alarm.kind) }, icon(alarm.kind), h("span", {}, title)),
+        h("div", { class: "where" }, [channel?.title ?? (alarm.channel === "@device" ? "This recorder" : alarm.channel), what].filter(Boolean).join("  ·  ")),
+        alarm.message && alarm.kind === "exception" ? h("div", { class: "where", title: alarm.message }, alarm.message) : null,
+        h("div", { class: "when" }, h("b", {}, momentText(start)), alarm.hits > 1 ? h("span", { class: "hits" }, `× ${alarm.hits}`) : null,
+          lasting ? h("span", { class: "lasting" }, "lasting") : end ? h("span", {}, end) : null)),
+      alarm.acknowledged_by
+        ? h("span", { class: "ack", title: `Acknowledged by ${alarm.acknowledged_by}` }, icon("check"))
+        : iconButton("check", `Acknowledge ${title}`, (event) => this.#acknowledge(alarm, event.currentTarget), { className: "icon ack" }));
+  }
+
+  #thumb(alarm, known, play, title) {
+    if (known && known.alarm.snapshot === alarm.snapshot) return known.element.querySelector(".thumb");
+    const pending = !alarm.snapshot && alarm.snapshot_at_ns > 0;
+    const wait = h("span", { class: `wait ${pending ? "pending" : ""}` }, icon("image"), pending ? "picture is coming" : alarm.snapshot ? "" : "no picture");
+    const thumb = h("button", { type: "button", class: "thumb", "aria-label": `Play back: ${title}`, title: "Play back this moment", on: { click: play } },
+      wait, h("span", { class: "play" }, icon("play")));
+    if (alarm.snapshot) this.#load(thumb, wait, alarm.snapshot, PICTURE_TRIES);
+    return thumb;
+  }
+
+  #load(thumb, wait, key, tries) {
+    const image = new Image();
+    image.alt = "";
+    image.decoding = "async";
+    image.onload = () => wait.replaceWith(image);
+    image.onerror = () => {
+      if (tries > 1) setTimeout(() => this.#load(thumb, wait, key, tries - 1), 2000);
+      else wait.replaceChildren(icon("image"), "picture is gone");
+    };
+    image.src = snapshotUrl(key);
+  }
+
+  async #acknowledge(alarm, button) {
+    button.disabled = true;
+    try {
+      const answer = await api(`/api/alarms/${encodeURIComponent(alarm.alarm_id)}/acknowledge`, { method: "POST", body: { note: "" } });
+      if (answer?.alarm_id) this.#put(answer, true);
+    } catch (error) {
+      button.disabled = false;
+      this.actions.toasts.error(error);
+    }
+  }
+}

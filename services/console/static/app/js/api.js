@@ -1,0 +1,46 @@
+// Requests to the recorder. Every failure becomes an ApiError whose message says what to do.
+
+export class ApiError extends Error {
+  constructor(message, status) {
+    super(message);
+    this.status = status;
+  }
+}
+
+export function toLogin() {
+  location.replace("/login");
+}
+
+/** JSON of an answer. `query` values that are null are left out. */
+export async function api(path, { method = "GET", query = {}, body = undefined } = {}) {
+  const search = new URLSearchParams(Object.entries(query).filter(([, value]) => value !== null && value !== undefined));
+  const url = search.size ? `${path}?${search}` : path;
+  const init = { method, headers: {} };
+  if (body !== undefined) {
+    init.headers["content-type"] = "application/json";
+    init.body = JSON.stringify(body);
+  }
+  let response;
+  try {
+    response = await fetch(url, init);
+  } catch {
+    throw new ApiError("The recorder does not answer.", 0);
+  }
+  if (response.status === 401) {
+    toLogin();
+    throw new ApiError("The session has ended.", 401);
+  }
+  if (response.status === 204) return null;
+  const answer = await response.json().catch(() => null);
+  if (!response.ok) throw new ApiError(typeof answer?.detail === "string" ? answer.detail : `The recorder answered ${response.status}.`, response.status);
+  return answer;
+}
+
+/** An object key as a path. */
+export function snapshotUrl(key) {
+  return `/api/snapshots/${key.split("/").map(encodeURIComponent).join("/")}`;
+}
+
+export function mediaUrl(id) {
+  return `/api/recordings/${encodeURIComponent(id)}/media`;
+}

@@ -1,0 +1,91 @@
+// The one socket of this page: facts as JSON, pictures as binary messages. Reconnects by itself.
+
+import { api } from "./api.js";
+
+const RETRY_MIN_MS = 500;
+const RETRY_MAX_MS = 10_000;
+const LOGGED_OUT = 4401;
+/** Pictures per channel that may be under way before this page has drawn them. */
+const WINDOW_PER_CHANNEL = 3;
+
+const text = new TextDecoder();
+
+/** A binary message: see services/console/core/outbox.py. */
+export function parsePicture(buffer) {
+  const view = new DataView(buffer);
+  if (view.getUint8(0) !== 1) return null;
+  const length = view.getUint8(1);
+  return {
+    channel: text.decode(new Uint8Array(buffer, 18, length)),
+    // Nanoseconds are rounded to a number here exactly as JSON.parse rounds them, so equal times stay equal.
+    captureNs: Number(view.getBigUint64(2)),
+    sequence: Number(view.getBigUint64(10)),
+    jpeg: new Uint8Array(buffer, 18 + length),
+  };
+}
+
+/** Events: `link` (detail: whether connected), `picture`, and one per message type with its data. */
+export class Live extends EventTarget {
+  #socket = null;
+  #retryMs = RETRY_MIN_MS;
+  #channels = [];
+  #fps = 10;
+
+  connect() {
+    const socket = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/api/live`);
+    socket.binaryType = "arraybuffer";
+    socket.addEventListener("open", () => {
+      this.#retryMs = RETRY_MIN_MS;
+      this.#subscribe();
+      this.#emit("link", true);
+    });
+    socket.addEventListener("message", (event) => this.#receive(event.data));
+    socket.addEventListener("close", (event) => this.#closed(event.code));
+    this.#socket = socket;
+  }
+
+  /** Ask for pictures of these channels, in place of those before. */
+  watch(channels, fps = this.#fps) {
+    const same = channels.length === this.#channels.length && channels.every((channel, at) => channel === this.#channels[at]);
+    this.#channels = channels;
+    if (!same || fps !== this.#fps) {
+      this.#fps = fps;
+      this.#subscribe();
+    }
+  }
+
+  #subscribe() {
+    const window = Math.max(1, this.#channels.length) * WINDOW_PER_CHANNEL;
+    this.#send({ type: "subscribe", channels: this.#channels, max_fps: this.#fps, window });
+  }
+
+  #send(message) {
+    if (this.#socket?.readyState === WebSocket.OPEN) this.#socket.send(JSON.stringify(message));
+  }
+
+  #emit(type, detail) {
+    this.dispatchEvent(new CustomEvent(type, { detail }));
+  }
+
+  async #receive(data) {
+    if (typeof data === "string") {
+      const message = JSON.parse(data);
+      this.#emit(message.type, message.data);
+      return;
+    }
+    const picture = parsePicture(data);
+    if (picture) {
+      const bitmap = await createImageBitmap(new Blob([picture.jpeg], { type: "image/jpeg" })).catch(() => null);
+      if (bitmap) this.#emit("picture", { channel: picture.channel, captureNs: picture.captureNs, sequence: picture.sequence, bitmap });
+    }
+    this.#send({ type: "drawn", count: 1 });
+  }
+
+  async #closed(code) {
+    this.#emit("link", false);
+    // A refused socket does not say why: a request does, and leads to the login page when the session is over.
+    if (code === LOGGED_OUT || code === 1006) await api("/api/site").catch(() => null);
+    setTimeout(() => this.connect(), this.#retryMs * (0.7 + 0.6 * Math.random()));
+    this.#retryMs = Math.min(this.#retryMs * 2, RETRY_MAX_MS);
+  }
+}

@@ -1,0 +1,119 @@
+// Puts the page together.
+
+import { Alarms } from "./alarms.js";
+import { api, toLogin } from "./api.js";
+import { Counts } from "./counts.js";
+import { Dock } from "./dock.js";
+import { empty, h, icon } from "./dom.js";
+import { dayText, setZone, timeText, zoneText } from "./format.js";
+import { Live } from "./live.js";
+import { Player } from "./player.js";
+import { System } from "./system.js";
+import { Toasts } from "./toasts.js";
+import { Wall } from "./wall.js";
+
+/** An alarm plays from a little before it. */
+const BEFORE_ALARM_MS = 3000;
+const BEFORE_NOW_MS = 60_000;
+
+const $ = (id) => document.getElementById(id);
+const toasts = new Toasts($("toasts"));
+
+function startClock() {
+  const element = $("clock");
+  const day = h("span", { class: "day" });
+  const time = h("b");
+  const zone = h("small");
+  element.append(day, time, zone);
+  const show = () => {
+    const now = Date.now();
+    day.textContent = dayText(now);
+    time.textContent = timeText(now);
+    zone.textContent = zoneText(now);
+    element.dateTime = new Date(now).toISOString();
+    setTimeout(show, 1000 - (now % 1000));
+  };
+  show();
+}
+
+function startTabs() {
+  const views = [["live", "Live", "live"], ["alarms", "Alarms", "bell"], ["recordings", "Recordings", "record"], ["system", "System", "system"]];
+  const badge = h("span", { class: "badge", hidden: true });
+  const buttons = views.map(([view, text, name]) =>
+    h("button", { type: "button", "aria-pressed": String(view === "live"), data: { view }, on: { click: () => show(view) } }, icon(name), text, view === "alarms" ? badge : null));
+  $("tabbar").append(...buttons);
+  const listeners = [];
+  function show(view) {
+    document.body.dataset.view = view;
+    for (const button of buttons) button.setAttribute("aria-pressed", String(button.dataset.view === view));
+    for (const listener of listeners) listener(view);
+  }
+  return { show, onShow: (listener) => listeners.push(listener), count: (n) => { badge.hidden = !n; badge.textContent = n > 99 ? "99+" : String(n); } };
+}
+
+async function logOut() {
+  await api("/api/session", { method: "DELETE" }).catch(() => null);
+  toLogin();
+}
+
+async function main() {
+  $("log-out").addEventListener("click", logOut);
+  let site;
+  try {
+    site = await api("/api/site");
+  } catch (error) {
+    $("stage").append(empty("exception", "The recorder does not answer", error.message, "This page tries again in a few seconds."));
+    setTimeout(() => location.reload(), 5000);
+    return;
+  }
+  setZone(site.time_zone);
+  document.title = `${site.name} - Vedette`;
+  $("site-name").textContent = site.name;
+  $("user").textContent = site.user;
+  startClock();
+  const tabs = startTabs();
+  const live = new Live();
+  const stage = $("stage");
+
+  const player = new Player(site, { toasts, closed: () => showWall(), moved: (channel, ms) => dock.cursor(channel, ms), changed: () => dock.refresh() });
+  const playback = (id) => play(id, Date.now() - BEFORE_NOW_MS);
+  const wall = new Wall(site, live, { playback });
+  const dock = new Dock($("dock"), site, live, { play: (id, ms) => play(id, ms) });
+  new Alarms($("alarms"), site, live, { toasts, count: tabs.count, play: (id, ms) => play(id, ms - BEFORE_ALARM_MS) });
+  new Counts($("counts"), site, live);
+  new System($("system"), site, $("health-chip"), { toasts });
+
+  function play(channel, ms) {
+    stage.classList.add("playing");
+    stage.replaceChildren(...player.elements);
+    wall.hide(true);
+    dock.follow(ms);
+    tabs.show("recordings");
+    player.play(channel, ms);
+  }
+  function showWall() {
+    stage.classList.remove("playing");
+    stage.replaceChildren(...wall.elements);
+    wall.hide(false);
+    dock.cursor(null, 0);
+    if (document.body.dataset.view === "recordings") tabs.show("live");
+  }
+  tabs.onShow((view) => { if (view === "live" && stage.classList.contains("playing")) player.close(); });
+  showWall();
+
+  $("health-chip").addEventListener("click", () => {
+    tabs.show(matchMedia("(max-width: 760px)").matches ? "system" : document.body.dataset.view);
+    $("system").scrollIntoView({ block: "nearest" });
+  });
+  live.addEventListener("notice", ({ detail }) => {
+    const channel = site.channels.find((each) => each.id === detail.channel);
+    toasts.show(channel?.title ?? "Vedette", detail.text, "alarm");
+  });
+  live.addEventListener("link", ({ detail }) => {
+    $("link").hidden = detail;
+    $("link").textContent = detail ? "" : "Connection lost, trying again";
+  });
+  live.connect();
+}
+
+main();

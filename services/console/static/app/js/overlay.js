@@ -1,0 +1,113 @@
+// Drawing: the picture, the rules' lines and zones, the boxes. Geometry is 0..1 of the frame.
+
+import { targetText } from "./format.js";
+
+const COLOURS = { human: "#4fe0c2", motor_vehicle: "#ffb454", non_motor_vehicle: "#c4a0ff" };
+const RULE = "#7cc4ff";
+const ALARM = "#ff5d6c";
+const FONT = "600 11px system-ui, sans-serif";
+
+/** Where a picture of that size lies in a canvas: whole, centred. CSS pixels. */
+export function fit(width, height, areaWidth, areaHeight) {
+  const scale = Math.min(areaWidth / width, areaHeight / height);
+  const w = width * scale;
+  const hgt = height * scale;
+  return { x: (areaWidth - w) / 2, y: (areaHeight - hgt) / 2, width: w, height: hgt };
+}
+
+const place = (area, [x, y]) => [area.x + x * area.width, area.y + y * area.height];
+
+function path(context, points, close) {
+  context.beginPath();
+  points.forEach(([x, y], at) => (at ? context.lineTo(x, y) : context.moveTo(x, y)));
+  if (close) context.closePath();
+}
+
+function label(context, text, x, y, background, colour = "#05090d") {
+  context.font = FONT;
+  const width = context.measureText(text).width + 8;
+  context.fillStyle = background;
+  context.fillRect(x, y - 15, width, 15);
+  context.fillStyle = colour;
+  context.fillText(text, x + 4, y - 4);
+}
+
+function arrow(context, [x, y], angle, length) {
+  const tip = [x + Math.cos(angle) * length, y + Math.sin(angle) * length];
+  context.beginPath();
+  context.moveTo(x, y);
+  context.lineTo(...tip);
+  for (const side of [-1, 1]) {
+    context.moveTo(...tip);
+    context.lineTo(tip[0] - Math.cos(angle + side * 0.5) * 7, tip[1] - Math.sin(angle + side * 0.5) * 7);
+  }
+  context.stroke();
+}
+
+/** B lies to the left of the way along the line, as seen on the picture (y points down). */
+function lineArrows(context, points, direction) {
+  let longest = 1;
+  const size = (at) => Math.hypot(points[at][0] - points[at - 1][0], points[at][1] - points[at - 1][1]);
+  for (let at = 2; at < points.length; at += 1) if (size(at) > size(longest)) longest = at;
+  const [from, to] = [points[longest - 1], points[longest]];
+  const middle = [(from[0] + to[0]) / 2, (from[1] + to[1]) / 2];
+  const toB = Math.atan2(to[1] - from[1], to[0] - from[0]) - Math.PI / 2;
+  if (direction !== "b_to_a") arrow(context, middle, toB, 20);
+  if (direction !== "a_to_b") arrow(context, middle, toB + Math.PI, 20);
+  context.font = FONT;
+  context.fillStyle = context.strokeStyle;
+  for (const [name, angle] of [["B", toB], ["A", toB + Math.PI]]) {
+    context.fillText(name, middle[0] + Math.cos(angle) * 29 - 4 + Math.cos(angle - Math.PI / 2) * 10, middle[1] + Math.sin(angle) * 29 + 4 + Math.sin(angle - Math.PI / 2) * 10);
+  }
+}
+
+export function drawRules(context, area, rules, alarming) {
+  for (const rule of rules) {
+    const shape = rule.line.length ? rule.line : rule.zone;
+    if (!rule.enabled || !shape.length) continue;
+    const points = shape.map((point) => place(area, point));
+    const colour = alarming.has(rule.id) ? ALARM : RULE;
+    context.lineWidth = 1.75;
+    context.lineJoin = "round";
+    for (const [stroke, width] of [["rgb(0 0 0 / 55%)", 3.5], [colour, 1.75]]) {
+      context.strokeStyle = stroke;
+      context.lineWidth = width;
+      path(context, points, !rule.line.length);
+      context.stroke();
+    }
+    if (rule.line.length) {
+      lineArrows(context, points, rule.direction);
+      for (const [x, y] of points) {
+        context.fillStyle = colour;
+        context.beginPath();
+        context.arc(x, y, 3, 0, Math.PI * 2);
+        context.fill();
+      }
+    } else {
+      context.fillStyle = alarming.has(rule.id) ? "rgb(255 93 108 / 16%)" : "rgb(124 196 255 / 10%)";
+      path(context, points, true);
+      context.fill();
+    }
+    const top = points.reduce((best, point) => (point[1] < best[1] ? point : best));
+    context.font = FONT;
+    const width = context.measureText(rule.name).width + 8;
+    const x = Math.min(Math.max(top[0] + 6, area.x + 4), area.x + area.width - width - 4);
+    label(context, rule.name, x, Math.max(top[1] + 19, area.y + 20), "rgb(9 14 20 / 74%)", colour);
+  }
+}
+
+export function drawBoxes(context, area, boxes) {
+  for (const box of boxes) {
+    const colour = COLOURS[box.target] ?? "#fff";
+    const [x1, y1] = place(area, [box.x1, box.y1]);
+    const [x2, y2] = place(area, [box.x2, box.y2]);
+    context.strokeStyle = "rgb(0 0 0 / 50%)";
+    context.lineWidth = 3.5;
+    context.strokeRect(x1, y1, x2 - x1, y2 - y1);
+    context.strokeStyle = colour;
+    context.lineWidth = 1.75;
+    context.strokeRect(x1, y1, x2 - x1, y2 - y1);
+    const text = `${targetText(box.target)} ${Math.round(box.score * 100)}`;
+    label(context, text, x1 - 0.9, Math.max(y1 - 0.9, area.y + 15), colour);
+  }
+}

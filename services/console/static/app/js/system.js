@@ -1,0 +1,120 @@
+// How the recorder is: services, storage, what waits, alarm centres.
+
+import { api } from "./api.js";
+import { empty, h } from "./dom.js";
+import { bytesText } from "./format.js";
+
+const EVERY_MS = 5000;
+const LOW_SHARE = 92;
+
+export class System {
+  #status = null;
+  #storage = null;
+  #centres = null;
+
+  constructor(element, site, chip, actions) {
+    this.site = site;
+    this.actions = actions;
+    this.chip = chip;
+    this.summary = h("span", { class: "count push" });
+    this.body = h("div", { class: "body" });
+    element.append(h("div", { class: "bar" }, h("h2", {}, "System"), this.summary), this.body);
+    this.#poll();
+  }
+
+  async #poll() {
+    await this.load();
+    setTimeout(() => this.#poll(), document.hidden ? EVERY_MS * 6 : EVERY_MS);
+  }
+
+  async load() {
+    const quiet = (path) => api(path).catch(() => null);
+    [this.#status, this.#storage, this.#centres] = await Promise.all([quiet("/api/status"), quiet("/api/storage"), quiet("/api/centres")]);
+    this.#show();
+  }
+
+  #show() {
+    const status = this.#status;
+    if (!status) {
+      this.#say("bad", "No answer");
+      this.body.replaceChildren(empty("exception", "The recorder does not answer", "Check that `vedette run` is running. This page tries again by itself."));
+      return;
+    }
+    const offline = status.channels.filter((channel) => channel.state === "offline").length;
+    const failing = status.services.filter((service) => !service.ok).length;
+    if (failing) this.#say("bad", failing === 1 ? "1 service needs help" : `${failing} services need help`);
+    else if (offline) this.#say("warn", offline === 1 ? "1 channel offline" : `${offline} channels offline`);
+    else this.#say("ok", "All well");
+    const online = status.channels.filter((channel) => channel.state === "online").length;
+    this.summary.textContent = `${online} of ${status.channels.length} channels online`;
+    this.body.replaceChildren(...[this.#gauge(), this.#waiting(), this.#services(), this.#destinations()].filter(Boolean));
+  }
+
+  #say(level, text) {
+    this.chip.querySelector(".dot").className = `dot ${level}`;
+    const label = this.chip.querySelector("#health-text");
+    if (label.textContent !== text) label.textContent = text;
+  }
+
+  #gauge() {
+    const storage = this.#storage;
+    if (!storage) return null;
+    const used = storage.used_bytes ?? 0;
+    const free = storage.free_bytes ?? 0;
+    const whole = storage.limit_bytes || used + free;
+    const share = whole ? Math.min(100, (used / whole) * 100) : 0;
+    const policy = { overwrite: "the oldest goes first", stop: "recording stops when full" }[storage.policy ?? storage.when_full] ?? "";
+    return h("div", { class: `gauge ${share > LOW_SHARE && policy.startsWith("recording") ? "warn" : ""}` },
+      h("div", { class: "label" }, h("span", {}, "Recordings ", h("b", {}, bytesText(used)), ` of ${bytesText(whole)}`), h("small", {}, policy)),
+      h("div", { class: "rail", role: "meter", "aria-label": "Storage used", "aria-valuemin": 0, "aria-valuemax": 100, "aria-valuenow": Math.round(share) },
+        h("div", { class: "fill", vars: { "--share": share.toFixed(1) } })));
+  }
+
+  #waiting() {
+    const channels = this.#status.channels;
+    const sum = (name) => channels.reduce((total, channel) => total + channel[name], 0);
+    const lost = sum("lost_segments");
+    const lag = this.#status.services.reduce((total, service) => total + (Number(service.details.lag) || 0), 0);
+    const line = (level, name, note) => h("li", {}, h("span", { class: `dot ${level}` }), h("span", {}, name), h("span", { class: "note" }, note));
+    return h("ul", { class: "lines" },
+      line(lost ? "bad" : "ok", "Spool", lost ? `${bytesText(sum("spool_bytes"))} waits, ${lost} segments lost` : `${bytesText(sum("spool_bytes"))} waits for storage`),
+      line("ok", "Behind", lag ? `${lag} messages` : "nothing"));
+  }
+
+  #services() {
+    return h("div", {}, h("p", { class: "sub" }, "Services"), h("ul", { class: "lines" }, this.#status.services.map((service) =>
+      h("li", { title: Object.entries(service.details).map(([name, value]) => `${name}: ${value}`).join("\n") },
+        h("span", { class: `dot ${service.ok ? "ok" : "bad"}` }), h("span", {}, service.name),
+        h("span", { class: "note" }, service.summary || (service.ok ? "well" : "not well"))))));
+  }
+
+  #destinations() {
+    const centres = this.#centres?.centres ?? [];
+    if (!centres.length) return null;
+    return h("div", {}, h("p", { class: "sub" }, "Alarm centres"), h("ul", { class: "lines" }, centres.map((centre) => this.#centre(centre))));
+  }
+
+  #centre(centre) {
+    const queued = centre.queued ?? centre.waiting ?? centre.queue ?? 0;
+    const dead = centre.dead_letters ?? centre.dead ?? 0;
+    const off = centre.enabled === false || centre.disabled === true;
+    const note = [off ? "switched off" : null, queued ? `${queued} waiting` : null, dead ? `${dead} not delivered` : null].filter(Boolean).join(", ") || "delivered";
+    const act = (text, path, body) => h("button", { type: "button", on: { click: (event) => this.#act(event.currentTarget, path, body) } }, text);
+    return h("li", { title: centre.last_error ?? "" }, h("span", { class: `dot ${off || dead ? "bad" : queued ? "warn" : "ok"}` }), h("span", {}, centre.id),
+      h("span", { class: "note" }, note),
+      off || dead ? h("span", { class: "actions" },
+        off ? act("Switch on", `/api/centres/${encodeURIComponent(centre.id)}/enable`) : null,
+        dead ? act("Send again", "/api/dead-letters/replay", { centre: centre.id, ids: null }) : null) : null);
+  }
+
+  async #act(button, path, body) {
+    button.disabled = true;
+    try {
+      await api(path, { method: "POST", body });
+      await this.load();
+    } catch (error) {
+      button.disabled = false;
+      this.actions.toasts.error(error);
+    }
+  }
+}

@@ -1,0 +1,141 @@
+// One channel of the wall: its live picture with rules and boxes, its rates, and why there is no picture when there is none.
+
+import { h, icon, iconButton } from "./dom.js";
+import { bitrateText, codecText, durationText, momentText, msOf } from "./format.js";
+import { drawBoxes, drawRules, fit } from "./overlay.js";
+import { FrameSync } from "./sync.js";
+
+const STALE_MS = 5000;
+const ALARM_SHOWN_MS = 6000;
+
+export class Tile {
+  #sync = new FrameSync();
+  #bitmap = null;
+  #boxes = [];
+  #shownAt = 0;
+  #status = null;
+  #alarming = new Map();
+  #dirty = true;
+  #noteKey = "";
+
+  constructor(channel, show, actions) {
+    this.channel = channel;
+    this.show = show;
+    this.visible = true;
+    this.canvas = h("canvas", { "aria-hidden": "true" });
+    this.context = this.canvas.getContext("2d");
+    this.dot = h("span", { class: "dot" });
+    this.rate = h("span", { class: "rate" });
+    this.tag = h("span", { class: "tag", hidden: true });
+    this.note = h("div", { class: "tile-note" });
+    const stop = (act) => (event) => { event.stopPropagation(); act(); };
+    this.element = h("div", {
+      class: "tile", tabindex: 0, role: "group", "aria-label": channel.title,
+      on: {
+        click: () => actions.enlarge(channel.id),
+        keydown: (event) => {
+          if (event.target !== this.element) return;
+          if (event.key === "Enter" || event.key === " ") { event.preventDefault(); actions.enlarge(channel.id); }
+          if (event.key === "p") actions.playback(channel.id);
+        },
+      },
+    },
+    this.canvas, this.note,
+    h("div", { class: "tile-head" }, this.tag,
+      iconButton("play", `Play back ${channel.title} from a minute ago`, stop(() => actions.playback(channel.id))),
+      iconButton("expand", `Enlarge ${channel.title}`, stop(() => actions.enlarge(channel.id)))),
+    h("div", { class: "tile-foot" }, this.dot, h("span", { class: "title" }, channel.title), this.rate));
+    new ResizeObserver(() => { this.#dirty = true; }).observe(this.element);
+  }
+
+  status(status) {
+    this.#status = status;
+    this.#dirty = true;
+    const online = status.state === "online";
+    this.dot.className = `dot ${online ? "ok" : status.state === "offline" ? "bad" : "warn"}`;
+    const size = status.height ? `${status.height}p ` : "";
+    this.rate.textContent = online ? [`${Math.round(status.fps * 10) / 10} fps`, bitrateText(status.bitrate_bps), `${size}${codecText(status.codec)}`].join("  ·  ") : "";
+  }
+
+  picture(picture, now) { this.#sync.picture(picture, now); }
+
+  detections(detections, now) { this.#sync.boxes(detections, now); }
+
+  alarm(rule, now) {
+    this.#alarming.set(rule, now + ALARM_SHOWN_MS);
+    this.#dirty = true;
+  }
+
+  redraw() { this.#dirty = true; }
+
+  /** Called every animation frame. */
+  tick(now) {
+    for (const [rule, until] of this.#alarming) if (now > until) { this.#alarming.delete(rule); this.#dirty = true; }
+    this.element.classList.toggle("alarming", this.#alarming.size > 0);
+    const next = this.#sync.take(now);
+    if (next) {
+      this.#bitmap?.close();
+      this.#bitmap = next.picture.bitmap;
+      this.#boxes = next.detections?.boxes ?? [];
+      this.#shownAt = now;
+      this.#dirty = true;
+      this.element.dataset.capture = String(next.picture.captureNs);
+      this.element.dataset.boxes = String(this.#boxes.length);
+    }
+    this.#explain(now);
+    if (this.#dirty && this.visible) this.#draw();
+  }
+
+  #draw() {
+    this.#dirty = false;
+    const ratio = Math.min(devicePixelRatio || 1, 2);
+    const width = this.canvas.clientWidth;
+    const height = this.canvas.clientHeight;
+    if (this.canvas.width !== Math.round(width * ratio)) this.canvas.width = Math.round(width * ratio);
+    if (this.canvas.height !== Math.round(height * ratio)) this.canvas.height = Math.round(height * ratio);
+    const context = this.context;
+    context.setTransform(ratio, 0, 0, ratio, 0, 0);
+    context.clearRect(0, 0, width, height);
+    if (!this.#bitmap) return;
+    const area = fit(this.#bitmap.width, this.#bitmap.height, width, height);
+    context.imageSmoothingQuality = "high";
+    context.drawImage(this.#bitmap, area.x, area.y, area.width, area.height);
+    if (this.show.rules) drawRules(context, area, this.channel.rules, this.#alarming);
+    if (this.show.boxes && this.#status?.state === "online") drawBoxes(context, area, this.#boxes);
+  }
+
+  /** Words over the picture; only rebuilt when they change. */
+  #explain(now) {
+    const status = this.#status;
+    const state = status?.state ?? "waiting";
+    const age = this.#bitmap ? now - this.#shownAt : 0;
+    const stale = state === "online" && age > STALE_MS;
+    this.tag.hidden = !stale && !this.#alarming.size;
+    this.tag.className = this.#alarming.size ? "tag alarm" : "tag";
+    const tag = this.#alarming.size ? "Alarm" : `picture ${durationText(age)} old`;
+    if (this.tag.textContent !== tag) this.tag.textContent = tag;
+    const key = `${state}/${status?.reason}/${status?.since_ns}/${Boolean(this.#bitmap)}`;
+    if (key === this.#noteKey) return;
+    this.#noteKey = key;
+    this.element.classList.toggle("dim", state !== "online");
+    this.note.className = `tile-note ${state === "offline" ? "bad" : ""}`;
+    this.note.replaceChildren(...this.#words(state, status));
+    this.element.setAttribute("aria-label", `${this.channel.title}, ${state}${status?.reason ? `: ${status.reason}` : ""}`);
+  }
+
+  #words(state, status) {
+    const since = status?.since_ns ? h("small", {}, `since ${momentText(msOf(status.since_ns))}`) : null;
+    const lines = (name, title, ...rest) => [icon(name), h("strong", {}, title), ...rest.filter(Boolean).map((text) => (typeof text === "string" ? h("p", {}, text) : text))];
+    switch (state) {
+      case "offline": return lines("off", "Offline", status.reason || "The camera does not answer.", since, "It is tried again by itself.");
+      case "connecting": return lines("camera", "Connecting", status.reason, since);
+      case "disabled": return lines("off", "Switched off", "Set `enabled: true` for this channel in the site's file.");
+      case "waiting": return lines("camera", "Waiting for the camera", "No report from ingest yet.");
+      default:
+        if (this.#bitmap) return [];
+        return this.channel.analysis
+          ? lines("image", "Waiting for the first picture")
+          : lines("image", "No live picture", "Analysis is off for this channel, so it sends none. Recordings play below.");
+    }
+  }
+}

@@ -1,0 +1,75 @@
+// Drawing a span of time: the axis, and one channel's track.
+
+import { minuteText, timeText } from "./format.js";
+
+export const COLOURS = { general: "#2fa36f", alarm: "#f04f5f" };
+const GAP = "#18202a";
+const FUTURE = "#10161d";
+const LOCKED = "#f0b44c";
+const STEPS_MIN = [1, 2, 5, 10, 15, 30, 60, 120, 180, 240];
+
+function prepare(canvas) {
+  const ratio = Math.min(devicePixelRatio || 1, 2);
+  const { clientWidth: width, clientHeight: height } = canvas;
+  canvas.width = Math.round(width * ratio);
+  canvas.height = Math.round(height * ratio);
+  const context = canvas.getContext("2d");
+  context.setTransform(ratio, 0, 0, ratio, 0, 0);
+  return { context, width, height };
+}
+
+function stepMs(span, width, room) {
+  const minutes = STEPS_MIN.find((step) => ((step * 60_000) / span) * width >= room) ?? STEPS_MIN.at(-1);
+  return minutes * 60_000;
+}
+
+/** Ticks at whole steps of the site's wall clock, counted from `origin` (the start of the day). */
+function* ticks({ from, to, origin }, step) {
+  for (let at = origin + Math.ceil((from - origin) / step) * step; at <= to; at += step) yield at;
+}
+
+export function drawAxis(canvas, view) {
+  const { context, width } = prepare(canvas);
+  const step = stepMs(view.to - view.from, width, 62);
+  context.font = "11px system-ui, sans-serif";
+  context.fillStyle = "#8593a3";
+  for (const at of ticks(view, step)) {
+    const x = ((at - view.from) / (view.to - view.from)) * width;
+    const text = minuteText(at);
+    const half = context.measureText(text).width / 2;
+    context.fillText(text, Math.min(Math.max(x - half, 0), width - half * 2), 13);
+  }
+}
+
+/** `spans`: {from, to, kind}; `locks`: {from, to}; times in milliseconds. */
+export function drawTrack(canvas, view, { spans, locks, cursor, now, hover }) {
+  const { context, width, height } = prepare(canvas);
+  const scale = width / (view.to - view.from);
+  const x = (ms) => (ms - view.from) * scale;
+  context.fillStyle = GAP;
+  context.fillRect(0, 0, width, height);
+  if (now < view.to) {
+    context.fillStyle = FUTURE;
+    context.fillRect(Math.max(0, x(now)), 0, width, height);
+  }
+  for (const kind of ["general", "alarm"]) {
+    context.fillStyle = COLOURS[kind];
+    for (const span of spans) if (span.kind === kind) context.fillRect(x(span.from), 0, Math.max(1, x(span.to) - x(span.from)), height);
+  }
+  context.fillStyle = LOCKED;
+  for (const lock of locks) context.fillRect(x(lock.from), height - 3, Math.max(2, x(lock.to) - x(lock.from)), 3);
+  context.fillStyle = "rgb(255 255 255 / 7%)";
+  for (const at of ticks(view, stepMs(view.to - view.from, width, 62))) context.fillRect(Math.round(x(at)), 0, 1, height);
+  if (hover !== null) {
+    context.fillStyle = "rgb(255 255 255 / 55%)";
+    context.fillRect(Math.round(x(hover)), 0, 1, height);
+  }
+  if (cursor !== null) {
+    context.fillStyle = "#05090d";
+    context.fillRect(Math.round(x(cursor)) - 2, 0, 5, height);
+    context.fillStyle = "#ffffff";
+    context.fillRect(Math.round(x(cursor)) - 1, 0, 3, height);
+  }
+}
+
+export const hoverText = (ms) => timeText(ms);

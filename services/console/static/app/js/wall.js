@@ -1,0 +1,99 @@
+// The grid of channels. Asks only for the pictures that can be seen.
+
+import { empty, h, segments } from "./dom.js";
+import { Tile } from "./tile.js";
+
+export class Wall {
+  #tiles = new Map();
+  #enlarged = null;
+  #hidden = false;
+  #split = "auto";
+
+  constructor(site, live, actions) {
+    this.live = live;
+    this.show = { boxes: true, rules: true };
+    const enlarge = (id) => this.enlarge(this.#enlarged === id ? null : id);
+    this.grid = h("div", { class: "wall" });
+    this.watched = new IntersectionObserver((entries) => {
+      for (const entry of entries) this.#tiles.get(entry.target.dataset.channel).visible = entry.isIntersecting;
+      this.#ask();
+    });
+    for (const channel of site.channels) {
+      const tile = new Tile(channel, this.show, { enlarge, playback: actions.playback });
+      tile.element.dataset.channel = channel.id;
+      this.#tiles.set(channel.id, tile);
+      this.grid.append(tile.element);
+      this.watched.observe(tile.element);
+    }
+    if (!this.#tiles.size) this.grid.append(empty("camera", "No channels yet", "Add cameras under `channels` in the site's file and start the recorder again."));
+    this.bar = h("div", { class: "bar" }, h("h2", {}, "Live"), h("span", { class: "count" }, `${this.#tiles.size} channels`),
+      h("span", { class: "push" }), this.#toggle("boxes", "Boxes"), this.#toggle("rules", "Rules"),
+      this.#tiles.size > 4 ? segments("Split", [["auto", "All"], ["2", "4"], ["3", "9"], ["4", "16"]], "auto", (split) => { this.#split = split; this.#arrange(); }) : null);
+    this.elements = [this.bar, this.grid];
+    live.addEventListener("picture", ({ detail }) => {
+      const tile = this.#tiles.get(detail.channel);
+      if (tile) tile.picture(detail, performance.now());
+      else detail.bitmap.close();
+    });
+    live.addEventListener("detections", ({ detail }) => this.#tiles.get(detail.channel)?.detections(detail, performance.now()));
+    live.addEventListener("status", ({ detail }) => this.#tiles.get(detail.channel)?.status(detail));
+    live.addEventListener("alarm", ({ detail }) => {
+      if (detail.state === "raised") this.#tiles.get(detail.channel)?.alarm(detail.source, performance.now());
+    });
+    document.addEventListener("visibilitychange", () => this.#ask());
+    document.addEventListener("keydown", (event) => { if (event.key === "Escape" && this.#enlarged) this.enlarge(null); });
+    new ResizeObserver(() => this.#arrange()).observe(this.grid);
+    const frame = (now) => {
+      if (!this.#hidden) for (const tile of this.#tiles.values()) tile.tick(now);
+      requestAnimationFrame(frame);
+    };
+    requestAnimationFrame(frame);
+    this.#arrange();
+  }
+
+  /** Shown or behind the player: then no pictures are asked for. */
+  hide(hidden) {
+    this.#hidden = hidden;
+    this.#ask();
+  }
+
+  enlarge(id) {
+    this.#enlarged = id;
+    for (const [each, tile] of this.#tiles) {
+      tile.element.hidden = id !== null && each !== id;
+      tile.element.classList.toggle("wide", each === id);
+    }
+    this.#arrange();
+  }
+
+  #toggle(what, text) {
+    const button = h("button", { type: "button", class: "plain", "aria-pressed": "true", on: { click: () => {
+      this.show[what] = !this.show[what];
+      button.setAttribute("aria-pressed", String(this.show[what]));
+      for (const tile of this.#tiles.values()) tile.redraw();
+    } } }, text);
+    return button;
+  }
+
+  /** As many columns as make the pictures largest. */
+  #arrange() {
+    const count = this.#enlarged ? 1 : Math.max(1, this.#tiles.size);
+    const { clientWidth: width, clientHeight: height } = this.grid;
+    let best = 1;
+    let largest = 0;
+    for (let columns = 1; columns <= Math.min(count, 8); columns += 1) {
+      const rows = Math.ceil(count / columns);
+      const size = Math.min(width / columns, ((height / rows) * 16) / 9);
+      if (size > largest * 1.02) [best, largest] = [columns, size];
+    }
+    const split = !this.#enlarged && this.#split !== "auto";
+    this.grid.style.setProperty("--columns", String(split ? this.#split : best));
+    this.grid.classList.toggle("scroll", split);
+  }
+
+  #ask() {
+    const hidden = this.#hidden || document.hidden;
+    const seen = hidden ? [] : [...this.#tiles.values()].filter((tile) => tile.visible && !tile.element.hidden);
+    this.live.watch(seen.map((tile) => tile.channel.id));
+  }
+}
