@@ -6,6 +6,7 @@ while the network runs, and is never called on the event loop.
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -64,20 +65,15 @@ class Detector(Protocol):
         ...
 
 
-def luma(picture: Picture) -> Pixels:
-    """The Y plane (height, width) of a picture, without a copy where it holds pixels."""
-    if picture.i420 is not None:
-        return picture.i420[: picture.height]
-    assert picture.jpeg is not None
-    return np.asarray(simplejpeg.decode_jpeg(picture.jpeg, colorspace="GRAY", fastdct=True))[:, :, 0]
-
-
-def bgr(picture: Picture) -> Pixels:
-    """A picture as (height, width, 3) BGR."""
-    if picture.i420 is not None:
-        return np.asarray(cv2.cvtColor(picture.i420, cv2.COLOR_YUV2BGR_I420), dtype=np.uint8)
-    assert picture.jpeg is not None
-    return np.asarray(simplejpeg.decode_jpeg(picture.jpeg, colorspace="BGR", fastdct=True))
+def class_names(where: str, text: str | None) -> Mapping[int, str]:
+    """Class names as Ultralytics writes them into an export: the text of a Python dict. Empty when there are none."""
+    if not text:
+        return {}
+    try:
+        names = ast.literal_eval(text)
+        return {int(number): str(name) for number, name in names.items()}
+    except (ValueError, SyntaxError, AttributeError, TypeError) as error:
+        raise ModelError("the class names in the model cannot be read", where=where) from error
 
 
 class Canvas:
@@ -106,10 +102,10 @@ class Canvas:
             if (box.width, box.height) == (picture.width, picture.height):
                 cv2.cvtColor(picture.i420, code, dst=view)
                 return box
-            colour = cv2.cvtColor(picture.i420, code)
+            colour = np.asarray(cv2.cvtColor(picture.i420, code), dtype=np.uint8)
         else:
             assert picture.jpeg is not None
-            colour = simplejpeg.decode_jpeg(picture.jpeg, colorspace="RGB" if self._rgb else "BGR", fastdct=True)
+            colour = np.asarray(simplejpeg.decode_jpeg(picture.jpeg, colorspace="RGB" if self._rgb else "BGR"), dtype=np.uint8)
         if (box.width, box.height) == (picture.width, picture.height):
             view[:] = colour
         else:

@@ -6,14 +6,13 @@ batches to pad: each picture is a request of its own, and conversion and decodin
 
 from __future__ import annotations
 
-import ast
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from services.analytics.adapters.detector import Canvas, DetectorInfo, Network, Thresholds
+from services.analytics.adapters.detector import Canvas, DetectorInfo, Network, Thresholds, class_names
 from services.analytics.core.boxes import Floats, Letterbox
 from shared.domain.errors import ModelError
 from shared.domain.media import Picture
@@ -21,17 +20,6 @@ from shared.domain.targets import Detection
 
 if TYPE_CHECKING:
     from openvino import CompiledModel, Model
-
-
-def names_of(path: Path, text: str | None) -> Mapping[int, str]:
-    """Class names as Ultralytics writes them into an export: the text of a Python dict. Empty when there are none."""
-    if not text:
-        return {}
-    try:
-        names = ast.literal_eval(text)
-        return {int(number): str(name) for number, name in names.items()}
-    except (ValueError, SyntaxError, AttributeError, TypeError) as error:
-        raise ModelError("the class names in the model cannot be read", where=str(path)) from error
 
 
 class OpenVinoDetector:
@@ -104,7 +92,10 @@ def _network(path: Path, model: Model) -> Network:
         raise ModelError("the model's shapes are not static", where=str(path), hint="export it for one input size")
     names = model.get_rt_info(["framework", "names"]) if model.has_rt_info(["framework", "names"]) else None
     return Network.of(
-        str(path), list(model.input(0).shape), list(model.output(0).shape), names_of(path, names.astype(str) if names is not None else None)
+        str(path),
+        list(model.input(0).shape),
+        list(model.output(0).shape),
+        class_names(str(path), names.astype(str) if names is not None else None),
     )
 
 

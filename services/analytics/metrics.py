@@ -1,0 +1,18 @@
+"""Metrics of analytics."""
+
+from __future__ import annotations
+
+from shared.obs.metrics import counter, gauge, histogram
+
+FRAMES = counter("analytics_frames_total", "Frames handled", ("channel",))
+DROPPED = counter(
+    "analytics_frames_dropped_total", "Frames not analysed, by reason: stale, preparing, failed, damaged", ("channel", "reason")
+)
+DETECTED = counter(
+    "analytics_frames_detected_total", "Frames that the detector looked at; the others were spared by the motion gate", ("channel",)
+)
+EVENTS = counter("analytics_events_total", "Events started", ("channel", "rule"))
+DETECT_SECONDS = histogram("analytics_detect_seconds", "Time of the detector per frame, its share of the batch")
+LATENCY_SECONDS = histogram("analytics_latency_seconds", "From publishing a frame to its results")
+QUEUE = gauge("analytics_queue", "Frames that wait for the detector")
+TRACKS = gauge("analytics_tracks", "Tracks in the last frame", ("channel",))
