@@ -1,0 +1,186 @@
+"""Wiring of ingest: cameras to segments, frames and status.
+
+camera thread --segments--> spool --hand-over--> SEGMENTS        (durable, in order, blocks into the spool)
+              --newest frame--> slot --frames loop--> FRAMES     (live, drops)
+              --happenings--> connection --status loop--> CHANNEL_STATUS
+              --jumps, troubles--> reports loop --> EVENTS (exceptions)
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+
+import structlog
+
+from services.ingest.adapters.camera import configure_libav
+from services.ingest.adapters.slot import post
+from services.ingest.adapters.spool import Spool
+from services.ingest.channel import Channel, Events
+from services.ingest.core.spool_index import Entry
+from services.ingest.handover import HandOver
+from shared.bus.port import Position
+from shared.domain.clock import NS_PER_S
+from shared.domain.errors import BusError
+from shared.domain.ids import DEVICE_CHANNEL, DEVICE_CHANNEL_NUMBER
+from shared.messages.media import ChannelState, ChannelStatus
+from shared.service import Health, Runtime
+from shared.supervise import Supervisor
+from shared.topics import CHANNEL_STATUS
+
+log = structlog.get_logger(__name__)
+
+DRAIN_S = 3.0  # at stop: how long the last segments may take to be handed over; what is left waits in the spool
+REPORTS_MAX = 256
+CLOCK_REPORT_EVERY_NS = 10 * NS_PER_S  # every camera sees our clock jump; it is told once
+
+
+class IngestService:
+    """Reads the site's cameras. Implements `shared.service.Service`."""
+
+    name = "ingest"
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._supervisor = Supervisor(runtime.clock, runtime.reporter.loop_failed)
+        self._channels: dict[str, Channel] = {}
+        self._handovers: dict[str, HandOver] = {}
+        self._spool: Spool | None = None
+        self._reports: asyncio.Queue[tuple[str, str, str]] = asyncio.Queue(REPORTS_MAX)
+        self._clock_told_ns: int | None = None
+        self._started = False
+
+    async def start(self) -> None:
+        """Open the spool, take up what waits in it, connect to the cameras.
+
+        Raises:
+            SpoolError: the spool folder cannot be written.
+        """
+        runtime, loop = self._runtime, asyncio.get_running_loop()
+        configure_libav()
+        self._spool = Spool(
+            runtime.data_dir / "spool", runtime.site.ingest.spool_max_bytes, lambda entry: post(loop, self._committed, entry)
+        )
+        waiting = await asyncio.to_thread(self._spool.open)
+        if waiting:
+            log.info("segments wait in the spool", segments=waiting, bytes=self._spool.used_bytes)
+        self._started = True
+        self._supervisor.spawn("ingest.reports", self._reports_loop)
+        self._supervisor.spawn("ingest.ticks", self._ticks_loop)
+        # Also of channels that are no longer configured: what was recorded is handed over.
+        for channel_id in sorted(self._spool.channels() | {channel.id for channel in runtime.site.channels if channel.enabled}):
+            self._add_handover(channel_id, self._spool)
+        events = Events(self._report, self._recovered, self._thread_failed)
+        for config in runtime.site.channels:
+            if not config.enabled:
+                await self._tell_disabled(config.id, config.number)
+                continue
+            channel = self._channels[config.id] = Channel(config, runtime, self._spool, events)
+            self._supervisor.spawn(f"ingest.status.{config.id}", channel.status_loop)
+            self._supervisor.spawn(f"ingest.frames.{config.id}", channel.frames_loop)
+        for channel in self._channels.values():
+            channel.start()
+
+    def _add_handover(self, channel_id: str, spool: Spool) -> None:
+        handover = HandOver(channel_id, spool, self._runtime.bus.producer, self._runtime.clock, self._unreadable)
+        self._handovers[channel_id] = handover
+        self._supervisor.spawn(f"ingest.handover.{channel_id}", handover.run)
+
+    async def stop(self) -> None:
+        """Finish the open segments, hand over what goes quickly, end. What is left is handed over after the next start."""
+        for channel in self._channels.values():
+            channel.signal_stop()
+        await asyncio.gather(*(channel.stop() for channel in self._channels.values()))
+        if self._started:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(asyncio.gather(*(handover.idle.wait() for handover in self._handovers.values())), DRAIN_S)
+        self._started = False
+        await self._supervisor.stop()
+
+    def health(self) -> Health:
+        """Loops that run, channels that deliver, bytes that wait."""
+        channels = self._channels.values()
+        online = sum(channel.online for channel in channels)
+        dead = [loop.name for loop in self._supervisor.loops if not loop.running]
+        spool_bytes = self._spool.used_bytes if self._spool is not None else 0
+        return Health(
+            ok=self._started and not dead,
+            summary=f"{online} of {len(self._channels)} channels online",
+            details={
+                "channels": len(self._channels), "online": online, "spool_bytes": spool_bytes,
+                "lost_segments": sum(channel.lost_segments for channel in channels), "dead_loops": ", ".join(dead),
+            },
+        )  # fmt: skip
+
+    def statuses(self) -> list[ChannelStatus]:
+        """The state of every stream that is read, now."""
+        return [status for channel in self._channels.values() for status in channel.statuses()]
+
+    # -- told by channels, on the loop -----------------------------------------------------------------------------------------
+
+    def _committed(self, entry: Entry) -> None:
+        handover = self._handovers.get(entry.channel)
+        if handover is not None:
+            handover.wake()
+
+    def _report(self, source: str, text: str, channel: str) -> None:
+        if source == "clock.jump":
+            now_ns = self._runtime.clock.monotonic_ns()
+            if self._clock_told_ns is not None and now_ns - self._clock_told_ns < CLOCK_REPORT_EVERY_NS:
+                return
+            self._clock_told_ns = now_ns
+        self._queue_report(source, text, channel)
+
+    def _recovered(self, channel: str) -> None:
+        self._queue_report("spool.recovered", "", channel)
+
+    def _thread_failed(self, name: str, error: BaseException) -> None:
+        self._queue_report("loop.failed", f"{name} failed and is started again: {type(error).__name__}: {error}", "")
+
+    def _queue_report(self, source: str, text: str, channel: str) -> None:
+        try:
+            self._reports.put_nowait((source, text, channel))
+        except asyncio.QueueFull:
+            log.error("too many reports at once, one is only logged", source=source, text=text, channel=channel)
+
+    # -- loops -----------------------------------------------------------------------------------------------------------------
+
+    async def _reports_loop(self) -> None:
+        """Exceptions to the events topic. spool.* last until a segment is recorded again; the others are momentary."""
+        reporter = self._runtime.reporter
+        while True:
+            source, text, channel = await self._reports.get()
+            config = self._runtime.site.channel(channel) if channel else None
+            number = config.number if config else DEVICE_CHANNEL_NUMBER
+            name = config.id if config else DEVICE_CHANNEL
+            if source == "spool.recovered":
+                for lasting in ("spool.full", "spool.error"):
+                    await reporter.clear(lasting, channel=name, number=number)
+            elif source.startswith("spool."):
+                await reporter.raise_(source, text, channel=name, number=number)
+            else:
+                await reporter.tell(source, text, channel=name, number=number)
+
+    async def _ticks_loop(self) -> None:
+        while True:
+            await self._runtime.clock.sleep(self._runtime.site.ingest.status_every_s)
+            for channel in self._channels.values():
+                channel.tick()
+
+    async def _unreadable(self, channel: str, text: str) -> None:
+        self._queue_report("spool.error", text, channel)
+
+    async def _tell_disabled(self, channel: str, number: int) -> None:
+        now_ns = self._runtime.clock.now_ns()
+        status = ChannelStatus(
+            channel=channel, channel_number=number, device=self._runtime.site.device.id,
+            state=ChannelState.DISABLED, since_ns=now_ns, at_ns=now_ns,
+        )  # fmt: skip
+        with suppress(BusError):
+            future: asyncio.Future[Position] = await self._runtime.bus.producer.enqueue(CHANNEL_STATUS, status)
+            future.add_done_callback(lambda done: None if done.cancelled() else done.exception() and None)
+
+
+def create(runtime: Runtime) -> IngestService:
+    """The ingest service. No side effects until `start`."""
+    return IngestService(runtime)
