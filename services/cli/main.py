@@ -13,7 +13,7 @@ from rich.text import Text
 from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
-from services.cli import config, topics
+from services.cli import config, models, topics
 from services.cli.logs import start_logging
 from services.cli.output import ERR, say, tell_error, write_crash
 from services.cli.serve import check_services, serve
@@ -58,6 +58,7 @@ app = typer.Typer(
     add_completion=False,
 )
 app.add_typer(config.app, name="config")
+app.add_typer(models.app, name="models")
 
 
 @app.callback()
@@ -79,6 +80,18 @@ def run(
     start_logging(None if json_log else data_dir, verbose=verbose, json=json_log)
     say(f"Vedette {version_text()}  {site.site.name}: {len(site.channels)} channels")
     asyncio.run(serve(site, _CLOCK, names))
+
+
+@app.command()
+def demo(
+    folder: Annotated[Path, typer.Option("--folder", help="Where the demo's site file and recordings go.")] = Path("var/demo"),
+    duration: Annotated[float | None, typer.Option("--duration", min=1, help="Stop by itself after so many seconds.")] = None,
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Of the page; 0: any free one.")] = 8780,
+) -> None:
+    """Build demo cameras and a site around them, and run it."""
+    from services.cli.demo.run import run_demo
+
+    run_demo(folder, _CLOCK, port=port, duration_s=duration)
 
 
 @app.command(name="topics")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from platformdirs import user_log_path
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
 from shared.domain.clock import Clock
@@ -54,11 +54,28 @@ def write_crash(error: BaseException, clock: Clock) -> Path | None:
 
 
 @contextmanager
-def progress_bars(*, downloads: bool = False) -> Iterator[Report]:
+def step_bar() -> Iterator[Callable[[str, float | None], None]]:
+    """One bar for work in steps: each step has a few words and a share 0..1, or None while that is not known. Thread-safe."""
+    with Progress(SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), console=ERR) as progress:
+        task: list[tuple[str, TaskID]] = []
+
+        def report(what: str, share: float | None) -> None:
+            if not task or task[-1][0] != what:
+                if task:
+                    progress.update(task[-1][1], total=1.0, completed=1.0)
+                task.append((what, progress.add_task(what, total=None)))
+            progress.update(task[-1][1], total=None if share is None else 1.0, completed=share or 0.0)
+
+        yield report
+        if task:
+            progress.update(task[-1][1], total=1.0, completed=1.0)
+
+
+@contextmanager
+def progress_bars() -> Iterator[Report]:
     """Bars that a long piece of work reports to; each thing that is named gets its own. Thread-safe."""
-    count = DownloadColumn() if downloads else MofNCompleteColumn()
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), count, TimeElapsedColumn())
-    with Progress(*columns, console=ERR, transient=False) as progress:
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=ERR) as progress:
         tasks: dict[str, TaskID] = {}
 
         def report(what: str, done: int, total: int) -> None:
@@ -67,3 +84,5 @@ def progress_bars(*, downloads: bool = False) -> Iterator[Report]:
             progress.update(tasks[what], completed=done, total=total or None)
 
         yield report
+        for task in progress.tasks:  # it ended well: what reported its last steps coarsely is complete too
+            progress.update(task.id, total=task.total or 1, completed=task.total or 1)
