@@ -1,0 +1,187 @@
+"""The bus on Kafka, by aiokafka. What `port.py` promises, with a broker's durability: acks of all in-sync replicas, idempotent producer.
+
+Video is not compressed again. Partitions are chosen by the topic, never hashed. Offsets are committed by hand, for partitions that are
+still ours. Members of a group share partitions round robin.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+import structlog
+from aiokafka import AIOKafkaProducer  # type: ignore[import-untyped]  # aiokafka is untyped
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic  # type: ignore[import-untyped]  # as above
+from aiokafka.errors import KafkaError, TopicAlreadyExistsError  # type: ignore[import-untyped]  # as above
+
+from shared.bus.kafka_consumer import KafkaConsumer
+from shared.bus.kafka_settings import OVERHEAD_BYTES, REQUEST_TIMEOUT_MS, STOP_S, foreign_errors, our_error
+from shared.bus.port import Position
+from shared.config.services import KafkaBus as KafkaConfig
+from shared.domain.clock import NS_PER_MS, Clock
+from shared.domain.errors import BusError, BusUnavailable, ConfigError, MessageTooLarge, UndecodableMessage
+from shared.messages import DeadLetter, Message
+from shared.messages.codec import META, Wire, encode
+from shared.topics import ALL, DEAD_LETTERS, MIB, Topic
+
+log = structlog.get_logger(__name__)
+
+M = TypeVar("M", bound=Message)
+
+#: The active log segment is never deleted: small ones, so that retention by bytes and minutes is kept. On disk per partition.
+LOG_SEGMENT_BYTES = 128 * MIB
+
+
+class KafkaBus:
+    """A `Bus` on a Kafka cluster.
+
+    Args:
+        topics: those to create when missing.
+    """
+
+    def __init__(self, config: KafkaConfig, clock: Clock, *, client_id: str, topics: Sequence[Topic[Any]] = ALL) -> None:
+        self._config, self._clock, self._client_id, self._topics = config, clock, client_id, tuple(topics)
+        self._where = f"kafka {', '.join(config.brokers)}"
+        self._producer = KafkaProducer(self._where)
+        self._consumers: set[KafkaConsumer] = set()
+
+    @property
+    def producer(self) -> KafkaProducer:
+        return self._producer
+
+    def faust_url(self) -> str:
+        return ";".join(f"kafka://{broker}" for broker in self._config.brokers)
+
+    async def start(self) -> None:
+        try:
+            await self._create_topics()
+            await self._producer.open(list(self._config.brokers), self._client_id, max(topic.max_message_bytes for topic in self._topics))
+        except (KafkaError, OSError) as error:
+            await self.stop()
+            raise BusUnavailable(f"the broker does not answer: {error}", where=self._where, hint="is it running?") from error
+
+    async def stop(self) -> None:
+        for consumer in list(self._consumers):
+            await consumer.close()
+        await self._producer.close()
+
+    async def consumer(self, topics: Sequence[Topic[Any]], *, group: str | None, from_start: bool = True) -> KafkaConsumer:
+        """As the port says. Raises: BusUnavailable."""
+        consumer = KafkaConsumer(topics, group, self._where, bury=self._bury, forget=self._consumers.discard)
+        self._consumers.add(consumer)
+        try:
+            with foreign_errors(self._where):
+                await consumer.open(list(self._config.brokers), self._client_id, from_start=from_start)
+        except BaseException:
+            await consumer.close()
+            raise
+        return consumer
+
+    async def _bury(self, record: Any, error: UndecodableMessage) -> None:
+        """To the dead letters, with the reason."""
+        meta = dict(record.headers).get(META, b"").decode(errors="replace")
+        origin = f"{record.topic}/{record.partition}/{record.offset}"
+        log.error("undecodable message goes to the dead letters", origin=origin, reason=str(error))
+        letter = DeadLetter(origin=origin, reason=str(error), at_ns=self._clock.now_ns(), meta=meta, raw=record.value or b"")
+        await self._producer.publish(DEAD_LETTERS, letter)
+
+    async def _create_topics(self) -> None:
+        admin = AIOKafkaAdminClient(
+            bootstrap_servers=list(self._config.brokers), client_id=self._client_id, request_timeout_ms=REQUEST_TIMEOUT_MS
+        )
+        try:
+            await admin.start()
+            answer = await admin.create_topics([self._declared(topic) for topic in self._topics])
+            for name, code, *reason in answer.topic_errors:
+                if code not in (0, TopicAlreadyExistsError.errno):
+                    raise BusError(f"topic {name} cannot be created: error {code} {reason}", where=self._where)
+            existing = {topic["topic"]: len(topic["partitions"]) for topic in await admin.describe_topics([t.name for t in self._topics])}
+        finally:
+            await admin.close()
+        for topic in self._topics:
+            if existing.get(topic.name, topic.partitions) not in (0, topic.partitions):  # 0: not yet known everywhere
+                raise ConfigError(
+                    f"topic {topic.name} has {existing[topic.name]} partitions, {topic.partitions} are needed",
+                    where=self._where,
+                    hint="partitions fix the order per channel: use an empty cluster, or other topics",
+                )
+
+    def _declared(self, topic: Topic[Any]) -> NewTopic:
+        retention_ms = topic.retention_ns // NS_PER_MS
+        settings = {
+            "retention.ms": retention_ms,
+            "retention.bytes": -1 if topic.retention_bytes is None else topic.retention_bytes,
+            "max.message.bytes": topic.max_message_bytes + OVERHEAD_BYTES,
+            "segment.bytes": LOG_SEGMENT_BYTES,
+            "segment.ms": max(60_000, min(retention_ms // 2, 24 * 3600_000)),  # rolled in time for retention by minutes
+            "compression.type": "producer",  # as it comes: not at all
+        }
+        return NewTopic(
+            topic.name, topic.partitions, self._config.replication, topic_configs={name: str(value) for name, value in settings.items()}
+        )
+
+
+class KafkaProducer:
+    """A `Producer`; made by `KafkaBus`."""
+
+    def __init__(self, where: str) -> None:
+        self._where = where
+        self._producer: AIOKafkaProducer | None = None
+
+    async def open(self, brokers: list[str], client_id: str, largest_bytes: int) -> None:
+        producer = AIOKafkaProducer(
+            bootstrap_servers=brokers, client_id=client_id, acks="all", enable_idempotence=True, compression_type=None,
+            max_request_size=largest_bytes + OVERHEAD_BYTES, max_batch_size=OVERHEAD_BYTES, request_timeout_ms=REQUEST_TIMEOUT_MS,
+        )  # fmt: skip
+        try:
+            await producer.start()
+        except BaseException:
+            await producer.stop()
+            raise
+        self._producer = producer
+
+    async def close(self) -> None:
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            try:
+                async with asyncio.timeout(STOP_S):
+                    await producer.stop()
+            except TimeoutError:
+                log.warning("messages were not acknowledged before the end; their senders have been told", where=self._where)
+
+    async def enqueue(self, topic: Topic[M], message: M) -> asyncio.Future[Position]:
+        if self._producer is None:
+            raise BusUnavailable("the bus does not run", where=self._where)
+        wire = encode(message)
+        if len(wire.value) > topic.max_message_bytes:
+            raise MessageTooLarge(f"{len(wire.value)} bytes; the topic takes {topic.max_message_bytes}", where=f"topic {topic.name}")
+        with foreign_errors(self._where):
+            sent = await self._send(self._producer, topic, message, wire)
+        acknowledged: asyncio.Future[Position] = asyncio.get_running_loop().create_future()
+        sent.add_done_callback(lambda done: self._acknowledge(topic, done, acknowledged))
+        return acknowledged
+
+    async def publish(self, topic: Topic[M], message: M) -> Position:
+        return await (await self.enqueue(topic, message))
+
+    async def _send(self, producer: AIOKafkaProducer, topic: Topic[Any], message: Message, wire: Wire) -> asyncio.Future[Any]:
+        key = topic.key_of(message).encode()
+        sent: asyncio.Future[Any] = await producer.send(
+            topic.name, wire.value, key=key, partition=topic.partition_of(message), headers=list(wire.headers)
+        )
+        return sent
+
+    def _acknowledge(self, topic: Topic[Any], done: asyncio.Future[Any], acknowledged: asyncio.Future[Position]) -> None:
+        if acknowledged.done():  # its owner was cancelled
+            if not done.cancelled():
+                done.exception()
+        elif done.cancelled():
+            acknowledged.set_exception(BusUnavailable("the producer was closed", where=self._where))
+        elif (error := done.exception()) is not None:
+            acknowledged.set_exception(our_error(error, self._where))
+        else:
+            result = done.result()
+            acknowledged.set_result(Position(topic.name, result.partition, result.offset))
+        if not acknowledged.cancelled():
+            acknowledged.exception()  # the owner may have gone: not an error that nobody saw

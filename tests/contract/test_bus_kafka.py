@@ -1,0 +1,130 @@
+"""The Kafka bus keeps the contract, on a real broker, and its own promises: topics as declared, dead letters, a broker that goes away."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
+
+import pytest
+from aiokafka import AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+
+from shared.bus.kafka import KafkaBus
+from shared.bus.port import Consumer
+from shared.config.services import KafkaBus as KafkaConfig
+from shared.domain.clock import SystemClock
+from shared.domain.errors import BusUnavailable, ConfigError
+from shared.messages import DeadLetter
+from shared.topics import ALL, DEAD_LETTERS, FRAMES, SEGMENTS
+from tests.contract.bus_contract import DEADLINE_S, BusContract, Topics, event, ids, positions, read
+from tests.support.kafka import KafkaMissing, KafkaServer
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
+
+_NUMBERS = itertools.count()
+
+
+@pytest.fixture(scope="module")
+def broker() -> Iterator[KafkaServer]:
+    try:
+        server = KafkaServer.start()
+    except KafkaMissing as missing:
+        pytest.skip(str(missing))
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def topics() -> Topics:
+    return Topics.named(str(next(_NUMBERS)))
+
+
+@pytest.fixture
+async def bus(broker: KafkaServer, topics: Topics) -> AsyncIterator[KafkaBus]:
+    bus = connect(broker, topics)
+    await bus.start()
+    yield bus
+    await bus.stop()
+
+
+def connect(broker: KafkaServer, topics: Topics) -> KafkaBus:
+    return KafkaBus(KafkaConfig(brokers=(broker.address,)), SystemClock(), client_id="test", topics=(*topics.all, DEAD_LETTERS))
+
+
+class TestKafkaBus(BusContract):
+    pass
+
+
+async def test_bytes_that_are_no_message_go_to_the_dead_letters(broker: KafkaServer, bus: KafkaBus, topics: Topics) -> None:
+    letters = await bus.consumer([DEAD_LETTERS], group=None)
+    raw = AIOKafkaProducer(bootstrap_servers=broker.address)
+    await raw.start()
+    await raw.send_and_wait(topics.events.name, b"{not json", partition=0)
+    await raw.stop()
+    await bus.producer.publish(topics.events, event(0, "good"))
+    consumer = await bus.consumer([topics.events], group="g")
+    records = await read(consumer, 1)
+    assert ids(records) == ["good"]
+    letter = (await read(letters, 1))[0].message
+    assert isinstance(letter, DeadLetter)
+    assert (letter.origin, letter.raw) == (f"{topics.events.name}/0/0", b"{not json")
+    await consumer.commit(positions(records))
+    assert consumer.lag() == 0
+
+
+async def test_topics_are_made_as_declared(broker: KafkaServer) -> None:
+    bus = KafkaBus(KafkaConfig(brokers=(broker.address,)), SystemClock(), client_id="test")
+    await bus.start()
+    await bus.stop()
+    admin = AIOKafkaAdminClient(bootstrap_servers=broker.address)
+    await admin.start()
+    try:
+        found = {topic["topic"]: len(topic["partitions"]) for topic in await admin.describe_topics([t.name for t in ALL])}
+        assert found == {topic.name: topic.partitions for topic in ALL}
+        answers = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, t.name) for t in (SEGMENTS, FRAMES)])
+    finally:
+        await admin.close()
+    settings = {resource[3]: {entry[0]: entry[1] for entry in resource[4]} for answer in answers for resource in answer.resources}
+    assert int(settings["segments"]["max.message.bytes"]) >= 16 * 1024 * 1024
+    assert settings["segments"]["retention.bytes"] == str(SEGMENTS.retention_bytes)
+    assert settings["segments"]["segment.bytes"] == str(128 * 1024 * 1024)
+    assert settings["frames"]["retention.ms"] == "120000"
+
+
+async def test_a_topic_with_other_partitions_is_refused(broker: KafkaServer, bus: KafkaBus, topics: Topics) -> None:
+    other = replace(topics.events, partitions=8)
+    wrong = KafkaBus(KafkaConfig(brokers=(broker.address,)), SystemClock(), client_id="test", topics=(other,))
+    with pytest.raises(ConfigError, match="has 4 partitions, 8 are needed"):
+        await wrong.start()
+    await wrong.stop()
+
+
+async def test_without_a_broker_the_bus_is_unavailable() -> None:
+    bus = KafkaBus(KafkaConfig(brokers=("127.0.0.1:1",)), SystemClock(), client_id="test")
+    with pytest.raises(BusUnavailable, match=r"127\.0\.0\.1:1"):
+        await bus.start()
+    await bus.stop()
+
+
+async def test_a_broker_that_is_killed_and_comes_back_loses_nothing_acknowledged(broker: KafkaServer, bus: KafkaBus, topics: Topics) -> None:
+    consumer = await bus.consumer([topics.events], group="g")
+    await bus.producer.publish(topics.events, event(0, 0))
+    await consumer.commit(positions(await read(consumer, 1)))
+    await bus.producer.publish(topics.events, event(0, 1))
+    await asyncio.to_thread(broker.kill)
+    during = asyncio.create_task(bus.producer.publish(topics.events, event(0, 2)))
+    await asyncio.to_thread(broker.restart)
+    await asyncio.wait_for(during, 40)  # within the request time-out: nobody had to do anything
+    found = await read_until(consumer, "2")
+    assert found[-2:] == ["1", "2"]
+
+
+async def read_until(consumer: Consumer, last: str) -> list[str]:
+    found: list[str] = []
+    async with asyncio.timeout(2 * DEADLINE_S):
+        while last not in found:
+            found += ids(await consumer.poll(timeout_s=0.5))
+    return found

@@ -1,0 +1,157 @@
+"""A real single-node Apache Kafka for tests: jars from Maven Central, kept in a cache folder, run by the machine's Java.
+
+Needs `java` (17 or later) and, for the first run, `mvn` with a way to its repository.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+
+KAFKA_VERSION = "3.9.1"
+START_S = 60.0
+STOP_S = 20.0
+
+_POM = f"""<project xmlns="http://maven.apache.org/POM/4.0.0"><modelVersion>4.0.0</modelVersion>
+<groupId>vedette.tests</groupId><artifactId>kafka</artifactId><version>1</version><dependencies>
+<dependency><groupId>org.apache.kafka</groupId><artifactId>kafka_2.13</artifactId><version>{KAFKA_VERSION}</version></dependency>
+<dependency><groupId>org.slf4j</groupId><artifactId>slf4j-reload4j</artifactId><version>1.7.36</version></dependency>
+</dependencies></project>"""
+
+
+class KafkaMissing(Exception):
+    """This machine cannot run a broker; the text says why."""
+
+
+@dataclass
+class KafkaServer:
+    """A running broker. `address`: host:port on loopback."""
+
+    address: str
+    process: subprocess.Popen[bytes]
+    folder: Path
+    config: Path
+    jars: Path
+
+    @classmethod
+    def start(cls) -> KafkaServer:
+        """Raises: KafkaMissing."""
+        jars = _jars()
+        folder = Path(tempfile.mkdtemp(prefix="vedette-kafka-"))
+        port, controller = _free_ports(2)
+        config = folder / "server.properties"
+        config.write_text(_properties(folder, port, controller), encoding="utf-8")
+        (folder / "log4j.properties").write_text(
+            "log4j.rootLogger=WARN, stdout\nlog4j.appender.stdout=org.apache.log4j.ConsoleAppender\n"
+            "log4j.appender.stdout.layout=org.apache.log4j.PatternLayout\nlog4j.appender.stdout.layout.ConversionPattern=%d %p %m%n\n",
+            encoding="utf-8",
+        )
+        subprocess.run(
+            [*_java(jars, folder, 128), "kafka.tools.StorageTool", "format", "-t", _cluster_id(), "-c", str(config), "--ignore-formatted"],
+            check=True, capture_output=True, timeout=START_S,
+        )  # fmt: skip
+        server = cls(f"127.0.0.1:{port}", _launch(jars, folder, config), folder, config, jars)
+        server._wait()
+        return server
+
+    def kill(self) -> None:
+        """As a power cut would."""
+        self.process.kill()
+        self.process.wait(STOP_S)
+
+    def restart(self) -> None:
+        """After `kill`: the same log folder, the same port."""
+        self.process = _launch(self.jars, self.folder, self.config)
+        self._wait()
+
+    def stop(self) -> None:
+        self.process.terminate()
+        try:
+            self.process.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            self.kill()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _wait(self) -> None:
+        host, port = self.address.split(":")
+        deadline = time.monotonic() + START_S
+        while time.monotonic() < deadline:
+            if self.process.poll() is not None:
+                break
+            try:
+                socket.create_connection((host, int(port)), timeout=1).close()
+                return
+            except OSError:
+                time.sleep(0.1)
+        log = (self.folder / "broker.log").read_text(encoding="utf-8", errors="replace")[-2000:]
+        raise RuntimeError(f"the broker did not start:\n{log}")
+
+
+def _launch(jars: Path, folder: Path, config: Path) -> subprocess.Popen[bytes]:
+    with (folder / "broker.log").open("ab") as log:
+        return subprocess.Popen([*_java(jars, folder, 512), "kafka.Kafka", str(config)], stdout=log, stderr=log)
+
+
+def _java(jars: Path, folder: Path, heap_mib: int) -> list[str]:
+    settings = (folder / "log4j.properties").as_uri()
+    return ["java", f"-Xmx{heap_mib}m", "-XX:+UseSerialGC", f"-Dlog4j.configuration={settings}", "-cp", f"{jars}/*"]
+
+
+def _jars() -> Path:
+    """The folder of jars, filled on the first run."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "vedette-tests" / "kafka" / KAFKA_VERSION
+    if shutil.which("java") is None:
+        raise KafkaMissing("no `java` here (a JRE 17 or later runs the broker)")
+    if not (cache / "complete").exists():
+        if shutil.which("mvn") is None:
+            raise KafkaMissing("no `mvn` here to get the broker's jars with")
+        cache.mkdir(parents=True, exist_ok=True)
+        (cache / "pom.xml").write_text(_POM, encoding="utf-8")
+        command = ["mvn", "-q", "-B", "dependency:copy-dependencies", "-DincludeScope=runtime", "-DoutputDirectory=lib"]
+        subprocess.run(command, cwd=cache, check=True, timeout=900)
+        (cache / "complete").touch()
+    return cache / "lib"
+
+
+def _free_ports(count: int) -> list[int]:
+    sockets = [socket.socket() for _ in range(count)]
+    try:
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [one.getsockname()[1] for one in sockets]
+    finally:
+        for one in sockets:
+            one.close()
+
+
+def _cluster_id() -> str:
+    import base64
+
+    return base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+
+
+def _properties(folder: Path, port: int, controller: int) -> str:
+    return f"""process.roles=broker,controller
+node.id=1
+controller.quorum.voters=1@127.0.0.1:{controller}
+controller.listener.names=CONTROLLER
+listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+log.dirs={folder / "logs"}
+auto.create.topics.enable=false
+offsets.topic.replication.factor=1
+offsets.topic.num.partitions=4
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.min.isr=1
+group.initial.rebalance.delay.ms=0
+"""
