@@ -13,7 +13,7 @@ from rich.text import Text
 from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
-from services.cli import config, models, topics
+from services.cli import camera, config, models, topics
 from services.cli.logs import start_logging
 from services.cli.output import ERR, say, tell_error, write_crash
 from services.cli.serve import check_services, serve
@@ -59,6 +59,7 @@ app = typer.Typer(
 )
 app.add_typer(config.app, name="config")
 app.add_typer(models.app, name="models")
+app.add_typer(camera.app, name="camera")
 
 
 @app.callback()

@@ -55,6 +55,7 @@ class Wiring:
         self._lock = DataDirLock(self.data_dir)
         self.bus = make_bus(site, clock)
         self.services: dict[str, Service] = {}
+        self._routers: list[Any] = []  # the HTTP parts of the services that run here
         #: Services that could not be made or started, and why.
         self.failed: dict[str, str] = {}
 
@@ -116,45 +117,34 @@ class Wiring:
 
     def _create(self, name: str, runtime: Runtime) -> Service:
         """Build one service, and no more: imports happen here, so that a process has only what it runs."""
-        service: Service
         if name == "storage":
+            from services.storage.api import router as storage_router
             from services.storage.app import create as create_storage
 
-            service = create_storage(runtime)
-        elif name == "alarms":
+            storage = create_storage(runtime)
+            self._routers.append(storage_router(storage))
+            return storage
+        if name == "alarms":
+            from services.alarms.api import router as alarms_router
             from services.alarms.app import create as create_alarms
 
-            service = create_alarms(runtime)
-        elif name == "analytics":
+            alarms = create_alarms(runtime)
+            self._routers.append(alarms_router(alarms))
+            return alarms
+        if name == "analytics":
+            from services.analytics.api import router as analytics_router
             from services.analytics.app import create as create_analytics
 
-            service = create_analytics(runtime)
-        elif name == "ingest":
+            analytics = create_analytics(runtime)
+            self._routers.append(analytics_router(analytics))
+            return analytics
+        if name == "ingest":
             from services.ingest.app import create as create_ingest
 
-            service = create_ingest(runtime)
-        else:
-            from services.console.app import create as create_console
+            return create_ingest(runtime)
+        from services.console.app import create as create_console
 
-            service = create_console(runtime, self._routers(), self.health)
-        return service
-
-    def _routers(self) -> list[Any]:
-        """The HTTP parts of the services that run here."""
-        routers: list[Any] = []
-        if (storage := self.services.get("storage")) is not None:
-            from services.storage.api import router as storage_router
-
-            routers.append(storage_router(storage))
-        if (alarms := self.services.get("alarms")) is not None:
-            from services.alarms.api import router as alarms_router
-
-            routers.append(alarms_router(alarms))
-        if (analytics := self.services.get("analytics")) is not None:
-            from services.analytics.api import router as analytics_router
-
-            routers.append(analytics_router(analytics))
-        return routers
+        return create_console(runtime, self._routers, self.health)
 
     def health(self) -> dict[str, Health]:
         """What every service says of itself; those that could not start say why."""
