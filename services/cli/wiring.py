@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import structlog
 
+from services.cli.factory import Factory, ServiceFactory
 from services.cli.lock import DataDirLock
 from shared.bus.port import Bus
 from shared.config.services import KafkaBus
 from shared.config.site import SiteConfig
 from shared.domain.clock import Clock
 from shared.domain.errors import BusError, ConfigError, VedetteError
+from shared.domain.redact import redact
 from shared.report import Reporter
 from shared.service import Health, Runtime, Service
 
@@ -48,14 +49,14 @@ def make_bus(site: SiteConfig, clock: Clock) -> Bus:
 class Wiring:
     """The services of one process. `start`, then `stop`; both tell what they do."""
 
-    def __init__(self, site: SiteConfig, clock: Clock, names: Sequence[str] = START_ORDER) -> None:
-        self._site, self._clock = site, clock
+    def __init__(self, site: SiteConfig, clock: Clock, names: Sequence[str] = START_ORDER, factory: Factory | None = None) -> None:
+        self._site, self._clock, self._factory = site, clock, factory or ServiceFactory()
         self._names = tuple(name for name in START_ORDER if name in names)
         self.data_dir = Path(site.data_dir).absolute()
         self._lock = DataDirLock(self.data_dir)
         self.bus = make_bus(site, clock)
         self.services: dict[str, Service] = {}
-        self._routers: list[Any] = []  # the HTTP parts of the services that run here
+        self._begun: set[str] = set()  # whose start was called: only those are stopped
         #: Services that could not be made or started, and why.
         self.failed: dict[str, str] = {}
 
@@ -68,10 +69,9 @@ class Wiring:
         self._lock.acquire()
         try:
             await self.bus.start()
-            runtime = Runtime(
-                self._site, self.bus, self._clock, self.data_dir, Reporter(self.bus.producer, self._clock, self._site.device.id)
-            )
-            for name in (*(name for name in self._names if name != "console"), *(("console",) if "console" in self._names else ())):
+            reporter = Reporter(self.bus.producer, self._clock, self._site.device.id)
+            runtime = Runtime(self._site, self.bus, self._clock, self.data_dir, reporter)
+            for name in sorted(self._names, key="console".__eq__):  # the console last: it shows the others' HTTP parts
                 self._make(name, runtime, tell)
             for name in self._names:
                 if name in self.services:
@@ -82,69 +82,33 @@ class Wiring:
 
     def _make(self, name: str, runtime: Runtime, tell: Tell) -> None:
         try:
-            self.services[name] = self._create(name, runtime)
-        except ModuleNotFoundError as error:
-            self._absent(name, error, tell)
-        except VedetteError as error:
-            self._broken(name, error, tell)
+            self.services[name] = self._factory.create(name, runtime, self.health)
+        except Exception as error:  # noqa: BLE001  # the boundary: whatever one service fails of, recording must start
+            self._failed(name, error, tell)
 
     async def _start(self, name: str, tell: Tell) -> None:
         tell(name, "starting")
+        service = self.services[name]
+        self._begun.add(name)
         try:
-            await self.services[name].start()
-        except ModuleNotFoundError as error:
-            await self.services.pop(name).stop()
-            self._absent(name, error, tell)
-        except VedetteError as error:
-            await self.services.pop(name).stop()
-            self._broken(name, error, tell)
+            await service.start()
+        except Exception as error:  # noqa: BLE001  # as above
+            del self.services[name]
+            self._begun.discard(name)
+            await self._stop(name, service)
+            self._failed(name, error, tell)
         else:
             tell(name, "started")
 
-    def _broken(self, name: str, error: VedetteError, tell: Tell) -> None:
+    def _failed(self, name: str, error: Exception, tell: Tell) -> None:
+        """Tell why a service does not run; raise when recording needs it."""
+        known = _absent(name, error) if isinstance(error, ModuleNotFoundError) else error
         if name in ESSENTIAL:
-            raise error
-        self.failed[name] = str(error)
-        log.error("a service could not start", service=name, error=str(error))
-        tell(name, f"could not start: {error}")
-
-    def _absent(self, name: str, error: ModuleNotFoundError, tell: Tell) -> None:
-        module = (error.name or "").split(".")[0]
-        if module in ("services", "shared"):  # not a missing extra, but a fault of ours
-            raise error
-        hint = f"install `vedette[{name}]`" + ("; recording works without it" if name not in ESSENTIAL else "")
-        self._broken(name, ConfigError(f"the Python package {module!r} is not installed", where=name, hint=hint), tell)
-
-    def _create(self, name: str, runtime: Runtime) -> Service:
-        """Build one service, and no more: imports happen here, so that a process has only what it runs."""
-        if name == "storage":
-            from services.storage.api import router as storage_router
-            from services.storage.app import create as create_storage
-
-            storage = create_storage(runtime)
-            self._routers.append(storage_router(storage))
-            return storage
-        if name == "alarms":
-            from services.alarms.api import router as alarms_router
-            from services.alarms.app import create as create_alarms
-
-            alarms = create_alarms(runtime)
-            self._routers.append(alarms_router(alarms))
-            return alarms
-        if name == "analytics":
-            from services.analytics.api import router as analytics_router
-            from services.analytics.app import create as create_analytics
-
-            analytics = create_analytics(runtime)
-            self._routers.append(analytics_router(analytics))
-            return analytics
-        if name == "ingest":
-            from services.ingest.app import create as create_ingest
-
-            return create_ingest(runtime)
-        from services.console.app import create as create_console
-
-        return create_console(runtime, self._routers, self.health)
+            raise known from error
+        why = redact(str(known) if isinstance(known, VedetteError) else f"{type(known).__name__}: {known}")
+        self.failed[name] = why
+        log.error("a service could not start", service=name, error=why, exc_info=None if isinstance(known, VedetteError) else known)
+        tell(name, f"could not start: {why}")
 
     def health(self) -> dict[str, Health]:
         """What every service says of itself; those that could not start say why."""
@@ -155,7 +119,8 @@ class Wiring:
         """Stop everything that runs, in order, then the bus, then give the data folder free. Idempotent."""
         for name in STOP_ORDER:
             service = self.services.pop(name, None)
-            if service is not None:
+            if service is not None and name in self._begun:
+                self._begun.discard(name)
                 tell(name, "stopping")
                 await self._stop(name, service)
         try:
@@ -172,3 +137,12 @@ class Wiring:
             log.error("a service did not stop in time and is left behind", service=name, limit_s=STOP_LIMIT_S)
         except Exception as error:  # the boundary: one service that fails to stop must not keep the others from stopping
             log.error("a service failed while it stopped", service=name, exc_info=error)
+
+
+def _absent(name: str, error: ModuleNotFoundError) -> Exception:
+    """A missing Python package is an extra that was not installed; a missing module of ours is a fault."""
+    module = (error.name or "").split(".")[0]
+    if module in ("services", "shared", ""):
+        return error
+    hint = f"install `vedette[{name}]`" + ("" if name in ESSENTIAL else "; recording works without it")
+    return ConfigError(f"the Python package {module!r} is not installed", hint=hint)

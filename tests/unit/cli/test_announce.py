@@ -1,0 +1,45 @@
+"""Alarms as lines."""
+
+from __future__ import annotations
+
+from services.cli.announce import alarm_line
+from shared.config.load import parse_site
+from shared.domain.clock import NS_PER_S
+from shared.domain.targets import TargetClass
+from shared.messages import AlarmMessage, AlarmState, EventKind
+
+SITE = parse_site(
+    """
+site: {time_zone: Europe/Paris}
+channels:
+  - id: front-door
+    number: 1
+    name: Front door
+    main: {url: rtsp://cam/1}
+    rules: [{id: step, kind: tripwire, name: The step, line: [[0, 0], [1, 1]]}]
+"""
+)
+AT_NS = 1_700_000_000 * NS_PER_S  # 2023-11-14 22:13:20 UTC
+
+
+def alarm(**changes: object) -> AlarmMessage:
+    values: dict[str, object] = {
+        "channel": "front-door", "channel_number": 1, "alarm_id": "a", "event_id": "e", "kind": EventKind.TRIPWIRE, "source": "step",
+        "state": AlarmState.RAISED, "hits": 1, "start_ns": AT_NS, "at_ns": AT_NS, **changes,
+    }  # fmt: skip
+    return AlarmMessage.model_validate(values)
+
+
+def test_a_line_says_when_where_who_and_which_way_in_site_time() -> None:
+    line = alarm_line(alarm(target=TargetClass.HUMAN, direction="a_to_b"), SITE)
+    assert line == "23:13:20  ALARM  Front door  The step  tripwire  human  A to B"
+
+
+def test_an_exception_has_its_message_without_secrets() -> None:
+    line = alarm_line(alarm(channel="@device", kind=EventKind.EXCEPTION, source="storage.full", message="rtsp://u:geheim@cam"), SITE)
+    assert line == "23:13:20  ALARM  @device  storage.full  exception  rtsp://u:***@cam"
+
+
+def test_counts_are_shown() -> None:
+    line = alarm_line(alarm(kind=EventKind.PEOPLE_COUNTING, source="gone", counts={"enter": 3, "leave": 1}), SITE)
+    assert line.endswith("gone  people counting  enter 3, leave 1")
