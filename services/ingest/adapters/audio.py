@@ -9,6 +9,7 @@ from typing import Any
 import av
 from av.audio.resampler import AudioResampler
 from av.audio.stream import AudioStream
+from av.bitstream import BitStreamFilterContext
 from av.packet import Packet
 
 from shared.config.channels import AudioMode
@@ -33,18 +34,29 @@ class AacPass:
         context = stream.codec_context
         self.extradata = context.extradata or specific_config(self.rate, context.layout.nb_channels)
         self._base = Fraction(1, self.rate)
+        # MP4 keeps the configuration once; MPEG-TS repeats it in a header before every frame, which is taken off.
+        self._filter = None if context.extradata else BitStreamFilterContext("aac_adtstoasc", in_stream=stream)
 
     def packets(self, packet: Packet[Any]) -> list[Packet[Any]]:
         """The packet, its timestamps in samples."""
         if packet.pts is None:
             return []
+        if self._filter is not None:
+            try:
+                return [self._in_samples(bare) for bare in self._filter.filter(packet) if bare.pts is not None]
+            except av.FFmpegError:  # one broken sound packet
+                return []
+        return [self._in_samples(packet)]
+
+    def _in_samples(self, packet: Any) -> Packet[Any]:
         if packet.time_base != self._base:
             pts = round(packet.pts * packet.time_base * self.rate)
             packet.duration = 1024
             packet.time_base = self._base
             packet.pts = pts
         packet.dts = packet.pts
-        return [packet]
+        made: Packet[Any] = packet
+        return made
 
 
 class AacEncoder:
@@ -63,7 +75,9 @@ class AacEncoder:
         self._holder.start_encoding()
         self.extradata = self.template.codec_context.extradata or specific_config(self.rate, 1 if layout == "mono" else 2)
         self._resampler = AudioResampler(format="fltp", layout=layout, rate=self.rate, frame_size=1024)
-        self._samples = 0  # given to the encoder
+        self._unit = Fraction(1, self.rate)
+        self._samples = 0  # taken from the camera
+        self._encoded = 0  # given to the encoder
         self._base = 0  # what is added to the count to make timestamps
 
     def packets(self, packet: Packet[Any]) -> list[Packet[Any]]:
@@ -81,10 +95,11 @@ class AacEncoder:
             self._samples += round(frame.samples * self.rate / frame.sample_rate)
             frame.pts = None
             for piece in self._resampler.resample(frame):
-                piece.pts = None
+                piece.pts, piece.time_base = self._encoded, self._unit
+                self._encoded += piece.samples
                 made += self.template.encode(piece)
         for out in made:
-            out.pts = out.dts = (out.pts or 0) + self._base
+            out.pts = out.dts = (out.pts or 0) + self._base  # the encoder's priming comes out before 0, as it should
         return made
 
 

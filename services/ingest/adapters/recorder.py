@@ -270,7 +270,7 @@ class Recorder:
         ends = self._closing
         if ends is not None and segmenter.discontinuity is Discontinuity.CLOCK_JUMP:
             ends.end_ns = ends.start_ns + ticks_to_ns(ends.end_ticks - ends.ticks)
-        timeline.steer(media_ns, _sender_ns(packet) if key else None)
+        timeline.steer(media_ns, sender_ns(packet) if key else None)
         start_ns = timeline.at(media_ns)
         if ends is not None and ends.end_ns is None and segmenter.discontinuity is not Discontinuity.LOSS:
             ends.end_ns = start_ns
@@ -392,7 +392,7 @@ class Recorder:
             self._end(segment)
 
 
-def _sender_ns(packet: Packet[Any]) -> int | None:
+def sender_ns(packet: Packet[Any]) -> int | None:
     """Capture time by the camera's clock (AVProducerReferenceTime: int64 us since the epoch), UTC, or None."""
     if not packet.has_sidedata("prft"):
         return None
