@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from services.alarms.core.place import Place, rfc3339
 from services.alarms.core.record import Alarm
 from shared.config.rules import Linkage
+from shared.domain.clock import NS_PER_S
 from shared.domain.ids import deterministic_id
 from shared.messages import AlarmState
 
@@ -24,15 +26,16 @@ def delivery_id(centre: str, report: str) -> str:
     return "msg_" + deterministic_id("delivery", centre, report).replace("-", "")
 
 
-def attributes(alarm: Alarm, place: Place) -> dict[str, str]:
+def attributes(alarm: Alarm, place: Place) -> dict[str, Any]:
     """CloudEvents 1.0 context attributes. `time` is when the alarm changed, by capture time."""
+    at_ns = alarm.start_ns if alarm.state is AlarmState.RAISED else alarm.last_ns
     return {
         "specversion": "1.0",
         "id": report_id(alarm),
         "type": TYPE_PREFIX + alarm.state.value,
         "source": f"/sites/{place.device}/channels/{alarm.channel}",
         "subject": alarm.alarm_id,
-        "time": rfc3339(alarm.start_ns if alarm.state is AlarmState.RAISED else alarm.last_ns),
+        "time": datetime.fromtimestamp(at_ns // NS_PER_S, UTC) + timedelta(microseconds=at_ns % NS_PER_S // 1000),
         "datacontenttype": "application/json",
     }
 

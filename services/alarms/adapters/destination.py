@@ -1,0 +1,208 @@
+"""The queue of one centre: in order per channel, channels side by side, a failing message holds back only its own channel."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import deque
+from dataclasses import dataclass, field, replace
+
+import structlog
+
+from services.alarms import metrics
+from services.alarms.adapters.book import Book
+from services.alarms.adapters.rows import Delivery
+from services.alarms.adapters.webhook import Answer, WebhookClient
+from services.alarms.core.retry import Backoff
+from shared.config.services import WebhookCentre
+from shared.domain.clock import NS_PER_S, Clock, ns_to_seconds
+from shared.report import Reporter
+from shared.supervise import Supervisor
+
+log = structlog.get_logger(__name__)
+
+#: Channels of one centre that are sent side by side.
+CONNECTIONS = 8
+#: At most one exception about dead letters of a centre in this time.
+_TELL_EVERY_NS = 60 * NS_PER_S
+
+
+@dataclass
+class _Lane:
+    """One channel's messages, oldest first. `pause_s`: to wait before the first of them."""
+
+    queue: deque[int] = field(default_factory=deque)
+    filled: asyncio.Event = field(default_factory=asyncio.Event)
+    pause_s: float = 0.0
+
+
+class Destination:
+    """Sends one centre's messages. What is in memory is in the book too, from where a restart takes it up.
+
+    Full (`queue_max`): the oldest become dead letters. Disabled (it answered 410): all do, until it is enabled.
+    """
+
+    def __init__(
+        self, centre: WebhookCentre, client: WebhookClient, book: Book, clock: Clock, reporter: Reporter, supervisor: Supervisor
+    ) -> None:
+        self._centre, self._client, self._book = centre, client, book
+        self._clock, self._reporter, self._supervisor = clock, reporter, supervisor
+        self._backoff = Backoff(centre.retry_min_s, max(centre.retry_min_s, centre.retry_max_s))
+        self._waiting: dict[int, Delivery] = {}  # by sequence, oldest first
+        self._sending: set[int] = set()
+        self._lanes: dict[str, _Lane] = {}
+        self._slots = asyncio.Semaphore(CONNECTIONS)
+        self._refused: list[tuple[int, str]] = []  # to become dead letters, and why
+        self._refuse = asyncio.Event()
+        self._told_ns: int | None = None
+        self.disabled = ""  # why; empty: it is not
+
+    def start(self) -> None:
+        """Begin to send."""
+        self._supervisor.spawn(f"dead letters of centre {self._centre.id}", self._bury_refused)
+
+    async def close(self) -> None:
+        """Drop the connections, once the loops have been stopped."""
+        await self._client.close()
+
+    @property
+    def queued(self) -> int:
+        """Messages that wait."""
+        return len(self._waiting)
+
+    @property
+    def room(self) -> int:
+        """Messages that can be queued before the oldest are given up."""
+        return max(0, self._centre.queue_max - len(self._waiting))
+
+    @property
+    def deadline_s(self) -> float:
+        return self._centre.deadline_s
+
+    def put(self, delivery: Delivery) -> None:
+        """Queue a message that the book has queued."""
+        if self.disabled:
+            self._give_up(delivery.sequence, self.disabled)
+            return
+        self._waiting[delivery.sequence] = delivery
+        if len(self._waiting) > self._centre.queue_max:
+            oldest = next((sequence for sequence in self._waiting if sequence not in self._sending), None)
+            if oldest is not None:
+                del self._waiting[oldest]
+                self._give_up(oldest, f"more than {self._centre.queue_max} messages were waiting")
+        lane = self._lane(delivery)
+        lane.queue.append(delivery.sequence)
+        lane.filled.set()
+        self._gauge()
+
+    def _lane(self, delivery: Delivery) -> _Lane:
+        lane = self._lanes.get(delivery.channel)
+        if lane is None:
+            lane = self._lanes[delivery.channel] = _Lane()
+            wait_s = ns_to_seconds(delivery.next_ns - self._clock.now_ns())
+            lane.pause_s = min(max(0.0, wait_s), self._centre.retry_max_s)  # after a restart: no longer than ever, should a clock be wrong
+            self._supervisor.spawn(f"webhooks of {delivery.channel} to {self._centre.id}", lambda: self._send_lane(lane))
+        return lane
+
+    async def _send_lane(self, lane: _Lane) -> None:
+        while True:
+            if lane.pause_s > 0:
+                await self._clock.sleep(lane.pause_s)
+                lane.pause_s = 0.0
+            if not lane.queue:
+                lane.filled.clear()
+                await lane.filled.wait()
+                continue
+            async with self._slots:
+                delivery = self._waiting.get(lane.queue[0])
+                if delivery is not None:
+                    await self._attempt(lane, delivery)
+                    continue
+            lane.queue.popleft()  # sent, or given up meanwhile
+
+    async def _attempt(self, lane: _Lane, delivery: Delivery) -> None:
+        self._sending.add(delivery.sequence)
+        try:
+            begun_ns = self._clock.monotonic_ns()
+            answer = await self._client.post(delivery)
+            metrics.POST.labels(self._centre.id).observe(ns_to_seconds(self._clock.monotonic_ns() - begun_ns))
+            if answer.ok:
+                await self._delivered(delivery)
+            elif answer.gone:
+                await self._gone(answer)
+            else:
+                lane.pause_s = await self._failed(delivery, answer)
+        finally:
+            self._sending.discard(delivery.sequence)
+
+    async def _delivered(self, delivery: Delivery) -> None:
+        now_ns = self._clock.now_ns()
+        metrics.CAPTURE_TO_WEBHOOK.labels(self._centre.id).observe(max(0.0, ns_to_seconds(now_ns - delivery.capture_ns)))
+        self._count("delivered")
+        async with self._book.write() as page:
+            await page.delivered(delivery.sequence, delivery.attempts + 1, now_ns)
+        self._settled(delivery.sequence)
+
+    async def _failed(self, delivery: Delivery, answer: Answer) -> float:
+        """Keep or give up a message after a failed attempt; seconds to wait before the next of its channel."""
+        now_ns, attempts = self._clock.now_ns(), delivery.attempts + 1
+        next_ns = self._backoff.next_attempt_ns(attempts, random.random(), now_ns, delivery.deadline_ns, answer.retry_after_s)
+        log.warning("webhook failed", centre=self._centre.id, channel=delivery.channel, attempts=attempts, error=answer.error)
+        if next_ns is None:
+            async with self._book.write() as page:
+                await page.bury([delivery.sequence], now_ns, answer.error, attempts)
+            self._settled(delivery.sequence)
+            self._count("dead")
+            await self._tell(answer.error)
+            return 0.0
+        async with self._book.write() as page:
+            await page.failed(delivery.sequence, attempts, next_ns, answer.error)
+        if delivery.sequence in self._waiting:
+            self._waiting[delivery.sequence] = replace(delivery, attempts=attempts, next_ns=next_ns)
+        self._count("failed")
+        return ns_to_seconds(next_ns - now_ns)
+
+    async def _gone(self, answer: Answer) -> None:
+        async with self._book.write() as page:
+            await page.disable(self._centre.id, self._clock.now_ns(), answer.error)
+        self.disabled = answer.error
+        self._count("dead", len(self._waiting))
+        self._waiting.clear()
+        self._gauge()
+        text = (
+            f"centre {self._centre.id} answered 410 Gone: it is told nothing more until someone enables it; its messages are dead letters"
+        )
+        await self._reporter.tell("webhook.gone", text)
+
+    def _give_up(self, sequence: int, why: str) -> None:
+        self._refused.append((sequence, why))
+        self._refuse.set()
+
+    async def _bury_refused(self) -> None:
+        while True:
+            await self._refuse.wait()
+            self._refuse.clear()
+            refused = list(self._refused)
+            for why in dict.fromkeys(reason for _, reason in refused):
+                async with self._book.write() as page:
+                    await page.bury([sequence for sequence, reason in refused if reason == why], self._clock.now_ns(), why)
+                await self._tell(why)
+            del self._refused[: len(refused)]
+            self._count("dead", len(refused))
+
+    async def _tell(self, why: str) -> None:
+        now_ns = self._clock.monotonic_ns()
+        if self._told_ns is None or now_ns - self._told_ns > _TELL_EVERY_NS:
+            self._told_ns = now_ns
+            text = f"messages for centre {self._centre.id} are given up: {why}. They are kept and can be sent again"
+            await self._reporter.tell("webhook.dead_letters", text)
+
+    def _settled(self, sequence: int) -> None:
+        self._waiting.pop(sequence, None)
+        self._gauge()
+
+    def _gauge(self) -> None:
+        metrics.QUEUE.labels(self._centre.id).set(len(self._waiting))
+
+    def _count(self, result: str, count: int = 1) -> None:
+        metrics.DELIVERIES.labels(self._centre.id, result).inc(count)
