@@ -1,0 +1,108 @@
+"""What the catalogue holds, as values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+
+from shared.domain.clock import NS_PER_S
+from shared.domain.ids import deterministic_id
+
+
+class State(StrEnum):
+    """Where a recording's bytes are (docs/design/segment-lifecycle.md)."""
+
+    OPEN = "open"
+    CLOSED = "closed"
+    UPLOADED = "uploaded"
+    DELETING = "deleting"
+
+
+class Kind(StrEnum):
+    """Why a recording is kept. PROVISIONAL: pre-record footage that is deleted unless an alarm claims it."""
+
+    GENERAL = "general"
+    ALARM = "alarm"
+    PROVISIONAL = "provisional"
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """One recording file. Times UTC; `header_bytes`: where its first fragment begins; `sha256`: of the closed file."""
+
+    id: str
+    device: str
+    channel: str
+    channel_number: int
+    stream: str
+    start_ns: int
+    end_ns: int
+    size_bytes: int
+    frames: int
+    codec: str
+    width: int
+    height: int
+    audio_codec: str
+    parameters: str
+    kind: Kind
+    state: State
+    locked: bool
+    object_key: str
+    header_bytes: int
+    sha256: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredSegment:
+    """One segment within a recording file: bytes `offset` to `offset + size_bytes`; `ordinal` from 0.
+
+    `base_ticks`, `duration_ticks`: its place in the file on the video track, in that track's ticks.
+    """
+
+    id: str
+    recording_id: str
+    ordinal: int
+    offset: int
+    size_bytes: int
+    start_ns: int
+    end_ns: int
+    frames: int
+    key_frames: int
+    base_ticks: int
+    duration_ticks: int
+    session: str
+    sequence: int
+
+    @property
+    def end(self) -> int:
+        """Offset of the first byte after it."""
+        return self.offset + self.size_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Footage of a channel, `from_ns` to `to_ns`, that an action marked as alarm footage."""
+
+    action_id: str
+    channel: str
+    from_ns: int
+    to_ns: int
+
+
+def recording_id(first_segment_id: str) -> str:
+    """A file is named after its first segment, so that storing it again makes the same name."""
+    return deterministic_id("recording", first_segment_id)
+
+
+def object_key(device: str, channel: str, stream: str, start_ns: int, *, suffix: str = "") -> str:
+    """`<device>/<channel>/YYYY/MM/DD/HH/<start_ns>.mp4` (UTC); other streams than the main one and repeated times get a suffix."""
+    hour = datetime.fromtimestamp(start_ns // NS_PER_S, UTC).strftime("%Y/%m/%d/%H")
+    name = str(start_ns) + ("" if stream == "main" else f"-{stream}") + (f"-{suffix}" if suffix else "")
+    return f"{device}/{channel}/{hour}/{name}.mp4"
+
+
+def snapshot_key(device: str, channel: str, at_ns: int, action_id: str) -> str:
+    """`<device>/<channel>/YYYY/MM/DD/HH/<at_ns>-<action>.jpg` (UTC)."""
+    hour = datetime.fromtimestamp(at_ns // NS_PER_S, UTC).strftime("%Y/%m/%d/%H")
+    return f"{device}/{channel}/{hour}/{at_ns}-{action_id[:8]}.jpg"

@@ -1,0 +1,179 @@
+"""What is deleted, and when. Pure; the writer and the cleaner both ask here, with the same limits.
+
+Scopes of "oldest first": the whole store; in quota mode each channel. Locked items are never chosen, whatever the need.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from services.storage.core.model import Kind
+from services.storage.core.recording import unclaimed
+from shared.config.services import MIB, FullPolicy
+
+#: The cleaner keeps room for this much, so that the writer seldom waits for it.
+HEADROOM_BYTES = 64 * MIB
+HEADROOM_SHARE = 100  # at most the hundredth part of the limit
+#: Under the stop policy people are warned when less than this share of the limit is left.
+LOW_SHARE = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The agreed limits.
+
+    Attributes:
+        min_free_bytes: left free on the disk.
+        max_bytes: all items together; None: what the disk has.
+        quotas: bytes per channel, in quota mode; locked items do not count.
+        keep_ns: how long per channel; a channel that is not named keeps for ever.
+    """
+
+    when_full: FullPolicy
+    min_free_bytes: int
+    max_bytes: int | None = None
+    quotas: Mapping[str, int] = field(default_factory=dict)
+    keep_ns: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Space:
+    """What is there: bytes free and in all on the disk, and bytes of all items."""
+
+    free_bytes: int
+    total_bytes: int
+    used_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """Something that can be deleted as a whole: a closed recording file or a snapshot.
+
+    `on_disk`: deleting it frees space on this disk (else only in the object store).
+    """
+
+    id: str
+    channel: str
+    start_ns: int
+    end_ns: int
+    size_bytes: int
+    locked: bool = False
+    on_disk: bool = True
+    kind: Kind = Kind.GENERAL
+
+
+class Why(StrEnum):
+    """Why something is deleted."""
+
+    SPACE = "overwritten"
+    QUOTA = "quota"
+    EXPIRED = "expired"
+    UNCLAIMED = "no alarm"
+
+
+@dataclass(frozen=True, slots=True)
+class Victim:
+    """An item to delete."""
+
+    item: Item
+    why: Why
+
+
+@dataclass(frozen=True, slots=True)
+class Shortfall:
+    """Bytes that must go before `need` bytes fit: on the disk, and of all items. Zero: there is room."""
+
+    disk_bytes: int
+    total_bytes: int
+
+    def __bool__(self) -> bool:
+        return self.disk_bytes > 0 or self.total_bytes > 0
+
+
+def shortfall(space: Space, limits: Limits, need_bytes: int) -> Shortfall:
+    """THE threshold: what is missing for `need_bytes` more, for the writer and the cleaner alike."""
+    disk = limits.min_free_bytes + need_bytes - space.free_bytes
+    total = 0 if limits.max_bytes is None else space.used_bytes + need_bytes - limits.max_bytes
+    return Shortfall(max(0, disk), max(0, total))
+
+
+def headroom(space: Space, limits: Limits) -> int:
+    """Bytes that the cleaner keeps free beyond the limits. At least what one writer's group may need is asked for by the writer itself."""
+    whole = space.total_bytes if limits.max_bytes is None else limits.max_bytes
+    return min(HEADROOM_BYTES, whole // HEADROOM_SHARE)
+
+
+def is_low(space: Space, limits: Limits) -> bool:
+    """Whether people must be told that the end is near: under the stop policy only, overwriting is always near its limit."""
+    if limits.when_full is not FullPolicy.STOP:
+        return False
+    whole = space.total_bytes - limits.min_free_bytes if limits.max_bytes is None else limits.max_bytes
+    return bool(shortfall(space, limits, max(0, whole) // LOW_SHARE))
+
+
+def select(
+    items: Iterable[Item], limits: Limits, space: Space, need_bytes: int, now_ns: int, usage: Mapping[str, int] | None = None
+) -> list[Victim]:
+    """What to delete now, in order: what nobody wants, what has expired, what is over its quota, then the oldest for room.
+
+    Args:
+        items: closed files and snapshots; open files are never chosen.
+        need_bytes: how much must fit. Under the stop policy nothing is deleted for it.
+        usage: unlocked bytes per channel where `items` are only the oldest of them; None: they are all.
+    """
+    remaining = sorted((item for item in items if not item.locked), key=lambda item: (item.start_ns, item.id))
+    victims = [*_outdated(remaining, limits, now_ns)]
+    gone = {victim.item.id for victim in victims}
+    remaining = [item for item in remaining if item.id not in gone]
+    over = _over_quota(remaining, limits, usage, victims)
+    victims += over
+    gone = {victim.item.id for victim in over}
+    remaining = [item for item in remaining if item.id not in gone]
+    if limits.when_full is FullPolicy.OVERWRITE:
+        victims += _for_room(remaining, victims, shortfall(space, limits, need_bytes))
+    return victims
+
+
+def _outdated(items: Sequence[Item], limits: Limits, now_ns: int) -> list[Victim]:
+    found = []
+    for item in items:
+        keep_ns = limits.keep_ns.get(item.channel)
+        if unclaimed(item.kind, item.end_ns, now_ns):
+            found.append(Victim(item, Why.UNCLAIMED))
+        elif keep_ns is not None and now_ns - item.end_ns > keep_ns:
+            found.append(Victim(item, Why.EXPIRED))
+    return found
+
+
+def _over_quota(items: Sequence[Item], limits: Limits, usage: Mapping[str, int] | None, already: Sequence[Victim]) -> list[Victim]:
+    used: defaultdict[str, int] = defaultdict(int, usage or {})
+    if usage is None:
+        for item in items:
+            used[item.channel] += item.size_bytes
+    else:
+        for victim in already:
+            used[victim.item.channel] -= victim.item.size_bytes
+    found = []
+    for item in items:  # oldest first
+        quota = limits.quotas.get(item.channel)
+        if quota is not None and used[item.channel] > quota:
+            found.append(Victim(item, Why.QUOTA))
+            used[item.channel] -= item.size_bytes
+    return found
+
+
+def _for_room(items: Sequence[Item], already: Sequence[Victim], missing: Shortfall) -> list[Victim]:
+    disk = missing.disk_bytes - sum(victim.item.size_bytes for victim in already if victim.item.on_disk)
+    total = missing.total_bytes - sum(victim.item.size_bytes for victim in already)
+    found = []
+    for item in items:  # oldest first
+        if disk <= 0 and total <= 0:
+            break
+        if total > 0 or item.on_disk:  # what lies elsewhere does not help a full disk
+            found.append(Victim(item, Why.SPACE))
+            disk -= item.size_bytes if item.on_disk else 0
+            total -= item.size_bytes
+    return found
