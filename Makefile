@@ -35,7 +35,7 @@ format: install-dev ## Format the code.
 	$(BIN)/ruff format .
 
 bench: install-dev ## Measure against peers on this machine; prints ratios.
-	$(BIN)/python -m bench
+	@for file in bench/[a-z]*.py; do name=$$(basename $$file .py); echo "== $$name"; $(BIN)/python -m bench.$$name || exit 1; done
 
 constraints: $(BIN)/uv ## Pin the newest versions that fit pyproject.toml.
 	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --upgrade --extra all --extra dev --overrides overrides.txt \

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import os
-import threading
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 import typer
@@ -15,48 +12,26 @@ from rich.table import Table
 
 from services.cli.output import ERR, OUT, say
 from shared.config.channels import StreamConfig, Transport
-from shared.domain.clock import NS_PER_S, Clock, SystemClock
-from shared.domain.errors import CameraStreamError, ConfigError
+from shared.domain.errors import ConfigError
 from shared.domain.redact import redact
+
+if TYPE_CHECKING:
+    from services.ingest.probe import StreamReport
 
 app = typer.Typer(help="Look at cameras.", no_args_is_help=True)
 
-CONNECT_S = 10.0
-READ_S = 10.0
+#: Seconds to wait for the camera's answer, and of silence that are too long.
+WAIT_S = 10.0
 #: A key frame interval longer than this makes recordings start late and seeking coarse.
 LONG_GOP_S = 8.0
+WRONG_CLOCK_S = 5.0
+#: Wider streams are worth a sub stream.
+SUB_STREAM_PX = 1280
 
 
 @app.callback()
 def _group() -> None:
     """Look at cameras."""
-
-
-@dataclass
-class Findings:
-    """What was seen of a stream while it was watched."""
-
-    codec: str
-    size: tuple[int, int]
-    audio: str
-    watched_s: float = 0.0
-    video_bytes: int = 0
-    frames: int = 0
-    key_frames_at: list[int] = field(default_factory=list)
-
-    @property
-    def fps(self) -> float:
-        return self.frames / self.watched_s if self.watched_s else 0.0
-
-    @property
-    def bitrate_bps(self) -> float:
-        return self.video_bytes * 8 / self.watched_s if self.watched_s else 0.0
-
-    @property
-    def gop(self) -> float:
-        """Frames from one key frame to the next, on average; 0 when fewer than two came."""
-        at = self.key_frames_at
-        return (at[-1] - at[0]) / (len(at) - 1) if len(at) > 1 else 0.0
 
 
 @app.command()
@@ -70,10 +45,23 @@ def probe(  # each is an option of the command
 ) -> None:
     """Connect to a camera, watch it for some seconds, and say what it sends and how to configure it."""
     config = stream_config(url, user, password_env, transport, verify_tls=not insecure)
+    try:
+        from services.ingest.probe import probe as look
+    except ModuleNotFoundError as error:
+        raise ConfigError(f"the Python package {error.name!r} is not installed", hint="install `vedette[ingest]`") from error
+    password = config.password.get_secret_value() if config.password is not None else ""
     with ERR.status(f"Watching {redact(config.url)} for {seconds:g} s"):
-        findings = watch(config, SystemClock(), seconds)
+        report = look(
+            config.url,
+            transport=transport,
+            user=config.user,
+            password=password,
+            verify_tls=config.verify_tls,
+            seconds=seconds,
+            timeout_s=WAIT_S,
+        )
     table = Table(show_header=False)
-    for name, value in describe(findings):
+    for name, value in describe(report):
         table.add_row(name, value)
     OUT.print(table)
     say(snippet(config, password_env))
@@ -101,65 +89,27 @@ def stream_config(url: str, user: str, password_env: str, transport: Transport, 
         raise ConfigError(what, where=redact(url), hint="an example: rtsp://192.0.2.10:554/stream1") from None
 
 
-def watch(config: StreamConfig, clock: Clock, seconds: float) -> Findings:
-    """Connect and count. Blocks for `seconds` and the time to connect.
-
-    Raises:
-        CameraError: what is wrong with the camera, its address or its account.
-    """
-    try:
-        from services.ingest.adapters.camera import Camera, Opening, configure_libav
-    except ModuleNotFoundError as error:
-        raise ConfigError(f"the Python package {error.name!r} is not installed", hint="install `vedette[ingest]`") from error
-    configure_libav()
-    stop = threading.Event()
-    camera = Camera(Opening(config, audio=True, connect_timeout_s=CONNECT_S, read_timeout_s=READ_S, clock=clock, stop=stop))
-    try:
-        audio = camera.audio.codec_context.name if camera.audio is not None else ""
-        findings = Findings(camera.codec.value, camera.size, audio)
-        _count(camera, findings, clock, seconds)
-    finally:
-        stop.set()
-        camera.close()
-    return findings
-
-
-def _count(camera: Any, findings: Findings, clock: Clock, seconds: float) -> None:
-    started_ns = clock.monotonic_ns()
-    elapsed: Callable[[], float] = lambda: (clock.monotonic_ns() - started_ns) / NS_PER_S  # noqa: E731  # read twice below
-    try:
-        for packet in camera.packets():
-            if packet.stream_index == camera.video.index and packet.size:
-                if packet.is_keyframe:
-                    findings.key_frames_at.append(findings.frames)
-                findings.frames += 1
-                findings.video_bytes += packet.size
-            findings.watched_s = elapsed()
-            if findings.watched_s >= seconds:
-                return
-    except CameraStreamError:
-        findings.watched_s = elapsed()
-        if findings.frames == 0:
-            raise
-
-
-def describe(findings: Findings) -> list[tuple[str, str]]:
-    """Rows for people."""
-    width, height = findings.size
+def describe(report: StreamReport) -> list[tuple[str, str]]:
+    """Rows for people, with advice where the camera's settings could be better."""
     rows = [
-        ("video", f"{findings.codec}, {width}x{height}"),
-        ("frames", f"{findings.fps:.1f} a second ({findings.frames} in {findings.watched_s:.1f} s)"),
-        ("bit rate", f"{findings.bitrate_bps / 1e6:.2f} Mbit/s, {findings.bitrate_bps / 8 * 86400 / 1e9:.1f} GB a day"),
+        ("video", f"{report.codec}, {report.width}x{report.height}"),
+        ("frames", f"{report.fps:g} a second ({report.frames} in {report.seconds:.1f} s)"),
+        ("bit rate", f"{report.bitrate_bps / 1e6:.2f} Mbit/s, {report.bitrate_bps / 8 * 86400 / 1e9:.1f} GB a day"),
     ]
-    if findings.gop and findings.fps:
-        seconds = findings.gop / findings.fps
+    if report.gop_frames and report.fps:
+        seconds = report.gop_frames / report.fps
         advice = "; long: set the camera to 1 to 4 s" if seconds > LONG_GOP_S else ""
-        rows.append(("key frame", f"every {findings.gop:.0f} frames ({seconds:.1f} s){advice}"))
+        rows.append(("key frame", f"every {report.gop_frames} frames ({seconds:.1f} s){advice}"))
     else:
-        rows.append(("key frame", f"{len(findings.key_frames_at)} came while watching; the interval is longer than that"))
-    kept = "kept as it is" if findings.audio == "aac" else "becomes AAC (audio: transcode), or is dropped (audio: copy)"
-    rows.append(("sound", f"{findings.audio}, {kept}" if findings.audio else "none"))
-    if max(width, height) > 1280:
+        rows.append(("key frame", "fewer than two came: watch longer (--seconds), or set the camera to one every 1 to 4 s"))
+    kept = "kept as it is" if report.audio_codec == "aac" else "becomes AAC (audio: transcode), or is dropped (audio: copy)"
+    rows.append(("sound", f"{report.audio_codec} at {report.audio_rate} Hz, {kept}" if report.audio_codec else "none"))
+    if report.clock_offset_s is not None:
+        advice = "; set the camera's clock by NTP" if abs(report.clock_offset_s) > WRONG_CLOCK_S else ""
+        rows.append(("clock", f"{report.clock_offset_s:+.1f} s against this machine{advice}"))
+    if report.lost:
+        rows.append(("losses", f"{report.lost} lost or broken packets; over a bad network use transport tcp"))
+    if max(report.width, report.height) > SUB_STREAM_PX:
         rows.append(("advice", "give its smaller stream as `sub`: analysis then costs a tenth"))
     return rows
 

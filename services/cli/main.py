@@ -16,6 +16,7 @@ from typer.exceptions import TyperException
 from services.cli import camera, config, models, topics
 from services.cli.logs import start_logging
 from services.cli.output import ERR, say, tell_error, write_crash
+from services.cli.ports import with_known_port
 from services.cli.serve import check_services, serve
 from shared.config.load import load_site
 from shared.domain.clock import SystemClock
@@ -80,7 +81,21 @@ def run(
     data_dir = Path(site.data_dir).absolute()
     start_logging(None if json_log else data_dir, verbose=verbose, json=json_log)
     say(f"Vedette {version_text()}  {site.site.name}: {len(site.channels)} channels")
-    asyncio.run(serve(site, _CLOCK, names))
+    asyncio.run(serve(with_known_port(site), _CLOCK, names))
+
+
+@app.command()
+def check(
+    site_file: Annotated[Path, typer.Argument(metavar="[SITE.yml]", help="The site's configuration.")] = Path("site.yml"),
+    deep: Annotated[bool, typer.Option("--deep", help="Read every recording as well.")] = False,
+) -> None:
+    """Verify the configuration and the store; exit code 1 when something is wrong. Stop the recorder first."""
+    from services.cli.check import check_site, print_problems
+
+    problems = check_site(load_site(site_file), _CLOCK, deep=deep)
+    print_problems(problems)
+    if problems:
+        raise typer.Exit(PROBLEMS)
 
 
 @app.command()

@@ -7,7 +7,6 @@ import base64
 import contextlib
 import os
 import secrets
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from services.cli.demo.site_file import DemoCamera, footage_camera, footage_name
 from services.cli.logs import start_logging
 from services.cli.models import prepare_detector
 from services.cli.output import progress_bars, say
+from services.cli.ports import any_free_port, is_free
 from services.cli.serve import serve
 from shared.config.load import load_site
 from shared.config.services import AnalyticsConfig
@@ -119,15 +119,12 @@ def _received(event: dict[str, Any], verified: bool) -> None:
 
 
 def _free(port: int) -> int:
-    """`port` when nobody listens on it, else 0: any."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            say(f"Port {port} is in use; the page gets another.", style="yellow")
-            return 0
-    return port
+    """`port` when nobody listens on it, else another."""
+    if port and is_free("127.0.0.1", port):
+        return port
+    if port:
+        say(f"Port {port} is in use; the page gets another.", style="yellow")
+    return any_free_port()
 
 
 def _zone() -> str:

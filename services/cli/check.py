@@ -1,0 +1,69 @@
+"""`vedette check`: the configuration, then the invariants of the store that it describes. Nothing is changed."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.table import Table
+from rich.text import Text
+
+from services.cli.lock import DataDirLock
+from services.cli.output import ERR, OUT, say
+from shared.config.site import SiteConfig
+from shared.domain.clock import Clock
+from shared.domain.errors import ConfigError
+from shared.domain.redact import redact
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong, and in which part."""
+
+    part: str
+    what: str
+
+
+def check_site(site: SiteConfig, clock: Clock, *, deep: bool) -> list[Problem]:
+    """Everything that is wrong with a site's store; a store that is not there yet is right.
+
+    Args:
+        deep: read every recording's bytes as well.
+
+    Raises:
+        ConfigError: a recorder is running on the store, or the packages that read it are not installed.
+    """
+    data_dir = Path(site.data_dir).absolute()
+    if not data_dir.exists():
+        return []
+    lock = DataDirLock(data_dir)
+    lock.acquire()
+    try:
+        with ERR.status("Reading the store" + (" and every recording in it" if deep else "")):
+            return asyncio.run(_check(site, data_dir, clock, deep))
+    except ModuleNotFoundError as error:
+        hint = "install `vedette[storage,alarms]`"
+        raise ConfigError(f"the Python package {error.name!r} is not installed", where="check", hint=hint) from error
+    finally:
+        lock.release()
+
+
+async def _check(site: SiteConfig, data_dir: Path, clock: Clock, deep: bool) -> list[Problem]:
+    from services.alarms.check import check as check_alarms
+    from services.storage.check import check as check_storage
+
+    problems = [Problem("storage", what) for what in await check_storage(site, data_dir, deep=deep)]
+    return problems + [Problem("alarms", what) for what in await check_alarms(site, data_dir, clock.now_ns())]
+
+
+def print_problems(problems: list[Problem]) -> None:
+    """A table, or that all is well."""
+    if not problems:
+        say("The store is in order.", style="green")
+        return
+    table = Table("part", "problem")
+    for problem in problems:
+        table.add_row(problem.part, Text(redact(problem.what)))
+    OUT.print(table)
+    say(f"{len(problems)} problem{'s' if len(problems) > 1 else ''}", style="bold red")
