@@ -179,6 +179,18 @@ def test_new_connections_are_refused_for_a_while(camera: SimulatorThread, clip: 
         pass
 
 
+def test_who_plays_already_goes_on_through_its_keep_alives(camera: SimulatorThread, clip: Path) -> None:
+    camera.add(CameraSpec("/cam3", clip, session_timeout_s=2))  # FFmpeg keeps alive at half of it
+    with av.open(camera.url("/cam3"), options={"rtsp_transport": "tcp"}) as stream:
+        camera.apply("/cam3", Refuse())
+        packets = stream.demux(stream.streams.video[0])
+        read_s = 0.0
+        while read_s < 4.0:
+            packet = next(packets)
+            read_s += float((packet.duration or 0) * packet.time_base)
+        assert camera.stats("/cam3").playing == 1
+
+
 def test_the_port_closes_and_opens_again(camera: SimulatorThread) -> None:
     with _open(camera):
         camera.stop_listening()

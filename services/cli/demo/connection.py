@@ -79,6 +79,10 @@ class Connection:
             "TEARDOWN": self._teardown,
         }
 
+    @property
+    def _playing(self) -> bool:
+        return self._session is not None and self._session.playback is not None
+
     async def serve(self) -> None:
         """Run the connection to its end. Never raises for what a client does."""
         abrupt = False
@@ -144,7 +148,7 @@ class Connection:
         if camera is None:
             await self._send(response(404, request.cseq))
             return
-        if camera.refusing():
+        if camera.refusing() and not self._playing:  # who plays already goes on, keep-alives included
             raise _Hangup(abrupt=True)
         credentials = camera.credentials
         if credentials is not None and not accepted(
