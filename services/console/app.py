@@ -107,7 +107,8 @@ class ConsoleService:
         """Whether the page is served and the live loops run."""
         failing = [loop.name for loop in self._supervisor.loops if not loop.running]
         serving = self._serving is not None and not self._serving.done()
-        summary = f"{self._hub.viewers} pages open" if serving and not failing else "not serving" if not serving else "live view stopped"
+        pages = f"{self._hub.viewers} page{'' if self._hub.viewers == 1 else 's'} open"
+        summary = pages if serving and not failing else "not serving" if not serving else "live view stopped"
         return Health(
             ok=serving and not failing,
             summary=summary,

@@ -2,7 +2,7 @@
 
 import { api, snapshotUrl } from "./api.js";
 import { empty, h, icon, iconButton, segments } from "./dom.js";
-import { directionText, durationText, kindText, momentText, msOf, targetText } from "./format.js";
+import { directionText, durationText, exceptionText, kindText, momentText, msOf, sentence, targetText } from "./format.js";
 
 const MOST = 200;
 const PICTURE_TRIES = 4;
@@ -72,18 +72,18 @@ export class Alarms {
   #element(alarm, known) {
     const channel = this.channels.get(alarm.channel);
     const rule = channel?.rules.find((each) => each.id === alarm.source);
-    const title = alarm.kind === "exception" ? alarm.source : rule?.name ?? alarm.source;
+    const title = alarm.kind === "exception" ? exceptionText(alarm.source) : rule?.name ?? alarm.source;
     const start = msOf(alarm.start_ns);
     const lasting = alarm.state !== "ended";
     const play = () => channel && this.actions.play(alarm.channel, start);
     const what = [alarm.target ? targetText(alarm.target) : null, directionText(alarm.direction)].filter(Boolean).join(" ");
     const end = alarm.end_ns && alarm.end_ns - alarm.start_ns >= 1e9 ? durationText(msOf(alarm.end_ns) - start) : null;
-    return h("li", { class: `alarm ${alarm.acknowledged_by ? "acked" : "open"}`, data: { alarm: alarm.alarm_id } },
+    return h("li", { class: `entry ${alarm.acknowledged_by ? "acked" : "open"}`, data: { alarm: alarm.alarm_id } },
       this.#thumb(alarm, known, play, title),
       h("div", { class: "alarm-what" },
         h("div", { class: "name", title: kindText(alarm.kind) }, icon(alarm.kind), h("span", {}, title)),
         h("div", { class: "where" }, [channel?.title ?? (alarm.channel === "@device" ? "This recorder" : alarm.channel), what].filter(Boolean).join("  ·  ")),
-        alarm.message && alarm.kind === "exception" ? h("div", { class: "where", title: alarm.message }, alarm.message) : null,
+        alarm.message && alarm.kind === "exception" ? h("div", { class: "message", title: alarm.message }, sentence(alarm.message)) : null,
         h("div", { class: "when" }, h("b", {}, momentText(start)), alarm.hits > 1 ? h("span", { class: "hits" }, `× ${alarm.hits}`) : null,
           lasting ? h("span", { class: "lasting" }, "lasting") : end ? h("span", {}, end) : null)),
       alarm.acknowledged_by

@@ -11,7 +11,7 @@ export function h(tag, props = {}, ...children) {
     else if (name === "vars") for (const [key, text] of Object.entries(value)) element.style.setProperty(key, text);
     else element.setAttribute(name, value === true ? "" : String(value));
   }
-  element.append(...children.flat().filter((child) => child !== null && child !== undefined && child !== false));
+  element.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false));
   return element;
 }
 
@@ -40,6 +40,7 @@ const ICONS = {
   system: "M4 5h16v5H4zM4 14h16v5H4zM8 7.500v.010M8 16.500v.010",
   live: "M12 10a2 2 0 1 0 .010 0M7.500 7.500a6.400 6.400 0 0 0 0 9M16.500 7.500a6.400 6.400 0 0 1 0 9",
   record: "M4 12h4M10 12h10M4 7h10M16 7h4M4 17h16",
+  leave: "M10 4H5v16h5M14 8l4 4-4 4M18 12H9",
   refresh: "M20 12a8 8 0 1 1-2.300-5.600M20 3v4h-4",
 };
 
@@ -59,7 +60,7 @@ export function icon(name) {
 
 /** A button with an icon and a name for readers; `label` is shown when given. */
 export function iconButton(name, title, onClick, { label = null, className = "plain icon" } = {}) {
-  return h("button", { type: "button", class: label ? className.replace(" icon", "") : className, title, "aria-label": title, on: { click: onClick } }, icon(name), label);
+  return h("button", { type: "button", class: className.split(" ").filter((name) => name !== "icon" || !label).join(" "), title, "aria-label": title, on: { click: onClick } }, icon(name), label);
 }
 
 /** What a panel shows when it has nothing, and what to do about it. */

@@ -94,3 +94,14 @@ export const targetText = (target) => TARGETS[target] ?? target;
 
 const KINDS = { tripwire: "Tripwire", intrusion: "Intrusion", smd: "Smart motion", people_counting: "People counting", exception: "Exception" };
 export const kindText = (kind) => KINDS[kind] ?? kind;
+
+const EXCEPTIONS = {
+  "loop.failed": "A part failed and was restarted", "clock.jump": "The clock was set", "camera.timestamp_jump": "Camera time jumped",
+  "spool.full": "Spool full", "storage.full": "Storage full", "storage.error": "Storage error", "storage.low": "Storage almost full",
+  "recording.stalled": "Recording stalled", "retention.stalled": "Clearing old footage stalled", "webhook.gone": "Alarm centre switched off",
+  "webhook.dead_letters": "Alarms not delivered", "queue.full": "A queue is full", "login.locked": "Repeated wrong logins",
+};
+export const exceptionText = (source) => EXCEPTIONS[source] ?? source;
+
+/** With a capital first letter. */
+export const sentence = (text) => (text ? text[0].toUpperCase() + text.slice(1) : "");

@@ -57,6 +57,7 @@ async function logOut() {
 }
 
 async function main() {
+  $("log-out").prepend(icon("leave"));
   $("log-out").addEventListener("click", logOut);
   let site;
   try {

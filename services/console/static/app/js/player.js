@@ -22,7 +22,7 @@ export class Player {
   constructor(site, actions) {
     this.channels = new Map(site.channels.map((channel) => [channel.id, channel]));
     this.actions = actions;
-    this.videos = [0, 1].map(() => h("video", { playsinline: true, muted: true, preload: "auto", hidden: true }));
+    this.videos = [0, 1].map(() => h("video", { playsinline: true, preload: "auto", hidden: true }));
     this.stamp = h("div", { class: "stamp", hidden: true });
     this.note = h("div", { class: "screen-note", role: "status", hidden: true });
     this.title = h("h2");

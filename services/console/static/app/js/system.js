@@ -11,6 +11,7 @@ export class System {
   #status = null;
   #storage = null;
   #centres = null;
+  #details = matchMedia("(max-width: 760px)").matches;
 
   constructor(element, site, chip, actions) {
     this.site = site;
@@ -18,7 +19,12 @@ export class System {
     this.chip = chip;
     this.summary = h("span", { class: "count push" });
     this.body = h("div", { class: "body" });
-    element.append(h("div", { class: "bar" }, h("h2", {}, "System"), this.summary), this.body);
+    const more = h("button", { type: "button", class: "plain", "aria-pressed": String(this.#details), on: { click: () => {
+      this.#details = !this.#details;
+      more.setAttribute("aria-pressed", String(this.#details));
+      this.#show();
+    } } }, "Details");
+    element.append(h("div", { class: "bar" }, h("h2", {}, "System"), this.summary, more), this.body);
     this.#poll();
   }
 
@@ -75,14 +81,18 @@ export class System {
     const sum = (name) => channels.reduce((total, channel) => total + channel[name], 0);
     const lost = sum("lost_segments");
     const lag = this.#status.services.reduce((total, service) => total + (Number(service.details.lag) || 0), 0);
-    const line = (level, name, note) => h("li", {}, h("span", { class: `dot ${level}` }), h("span", {}, name), h("span", { class: "note" }, note));
-    return h("ul", { class: "lines" },
-      line(lost ? "bad" : "ok", "Spool", lost ? `${bytesText(sum("spool_bytes"))} waits, ${lost} segments lost` : `${bytesText(sum("spool_bytes"))} waits for storage`),
-      line("ok", "Behind", lag ? `${lag} messages` : "nothing"));
+    return h("div", { class: "facts-line" },
+      h("span", { class: lost ? "bad" : "" }, `Spool ${bytesText(sum("spool_bytes"))}${lost ? `, ${lost} segments lost` : ""}`),
+      this.#storage?.free_bytes === undefined ? null : h("span", {}, `${bytesText(this.#storage.free_bytes)} free`),
+      h("span", {}, lag ? `${lag} messages behind` : "Nothing behind"));
   }
 
+  /** Names with their dots; those that are not well, or all when asked for, with what they say. */
   #services() {
-    return h("div", {}, h("p", { class: "sub" }, "Services"), h("ul", { class: "lines" }, this.#status.services.map((service) =>
+    const { services } = this.#status;
+    const told = this.#details ? services : services.filter((service) => !service.ok);
+    const marks = h("ul", { class: "marks" }, services.map((service) => h("li", { title: service.summary }, h("span", { class: `dot ${service.ok ? "ok" : "bad"}` }), service.name)));
+    return h("div", {}, this.#details ? null : marks, h("ul", { class: "lines" }, told.map((service) =>
       h("li", { title: Object.entries(service.details).map(([name, value]) => `${name}: ${value}`).join("\n") },
         h("span", { class: `dot ${service.ok ? "ok" : "bad"}` }), h("span", {}, service.name),
         h("span", { class: "note" }, service.summary || (service.ok ? "well" : "not well"))))));

@@ -1,7 +1,7 @@
 // One channel of the wall: its live picture with rules and boxes, its rates, and why there is no picture when there is none.
 
 import { h, icon, iconButton } from "./dom.js";
-import { bitrateText, codecText, durationText, momentText, msOf } from "./format.js";
+import { bitrateText, codecText, durationText, momentText, msOf, sentence } from "./format.js";
 import { drawBoxes, drawRules, fit } from "./overlay.js";
 import { FrameSync } from "./sync.js";
 
@@ -41,7 +41,8 @@ export class Tile {
       },
     },
     this.canvas, this.note,
-    h("div", { class: "tile-head" }, this.tag,
+    this.tag,
+    h("div", { class: "tile-head" },
       iconButton("play", `Play back ${channel.title} from a minute ago`, stop(() => actions.playback(channel.id))),
       iconButton("expand", `Enlarge ${channel.title}`, stop(() => actions.enlarge(channel.id)))),
     h("div", { class: "tile-foot" }, this.dot, h("span", { class: "title" }, channel.title), this.rate));
@@ -127,8 +128,8 @@ export class Tile {
     const since = status?.since_ns ? h("small", {}, `since ${momentText(msOf(status.since_ns))}`) : null;
     const lines = (name, title, ...rest) => [icon(name), h("strong", {}, title), ...rest.filter(Boolean).map((text) => (typeof text === "string" ? h("p", {}, text) : text))];
     switch (state) {
-      case "offline": return lines("off", "Offline", status.reason || "The camera does not answer.", since, "It is tried again by itself.");
-      case "connecting": return lines("camera", "Connecting", status.reason, since);
+      case "offline": return lines("off", "Offline", sentence(status.reason) || "The camera does not answer.", since, "It is tried again by itself.");
+      case "connecting": return lines("camera", "Connecting", sentence(status.reason), since);
       case "disabled": return lines("off", "Switched off", "Set `enabled: true` for this channel in the site's file.");
       case "waiting": return lines("camera", "Waiting for the camera", "No report from ingest yet.");
       default:

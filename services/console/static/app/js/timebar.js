@@ -54,7 +54,11 @@ export function drawTrack(canvas, view, { spans, locks, cursor, now, hover }) {
   }
   for (const kind of ["general", "alarm"]) {
     context.fillStyle = COLOURS[kind];
-    for (const span of spans) if (span.kind === kind) context.fillRect(x(span.from), 0, Math.max(1, x(span.to) - x(span.from)), height);
+    for (const span of spans) {
+      if (span.kind !== kind) continue;
+      const left = Math.floor(x(span.from)); // whole pixels: neighbours show no seam
+      context.fillRect(left, 0, Math.max(1, Math.ceil(x(span.to)) - left), height);
+    }
   }
   context.fillStyle = LOCKED;
   for (const lock of locks) context.fillRect(x(lock.from), height - 3, Math.max(2, x(lock.to) - x(lock.from)), 3);

@@ -67,7 +67,7 @@ export class Wall {
   }
 
   #toggle(what, text) {
-    const button = h("button", { type: "button", class: "plain", "aria-pressed": "true", on: { click: () => {
+    const button = h("button", { type: "button", class: "plain toggle", "aria-pressed": "true", on: { click: () => {
       this.show[what] = !this.show[what];
       button.setAttribute("aria-pressed", String(this.show[what]));
       for (const tile of this.#tiles.values()) tile.redraw();

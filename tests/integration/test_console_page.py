@@ -1,0 +1,239 @@
+"""The page in a real browser, on real frames from the bus and real MP4 files: what a person sees and does."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.async_api import Page, async_playwright, expect
+
+from services.console.pictures import to_jpeg
+from shared.domain.media import Picture
+from shared.messages import ActionMessage, AlarmState, ChannelState, EventMessage
+from shared.topics import ACTIONS, ALARMS, CHANNEL_STATUS, DETECTIONS, EVENTS, FRAMES
+from tests.unit.console import stand
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+pytestmark = [pytest.mark.integration, pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")]
+
+S = 1_000_000_000
+
+
+@asynccontextmanager
+async def browsing(s: stand.Stand, *, log_in: bool = True, **context: Any) -> AsyncIterator[Page]:
+    """A page of the console; anything loaded from elsewhere and any error in its scripts fails the test."""
+    problems: list[str] = []
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"])
+        page = await (await browser.new_context(viewport={"width": 1440, "height": 900}, **context)).new_page()
+        page.on("pageerror", lambda error: problems.append(str(error)))
+        page.on("console", lambda message: problems.append(message.text) if "Content Security Policy" in message.text else None)
+        page.on("request", lambda request: None if request.url.startswith((s.console.url, "blob:", "data:")) else problems.append(request.url))
+        try:
+            await page.goto(s.console.url)
+            if log_in:
+                await page.fill("input[name=password]", s.password)
+                await page.click("button[type=submit]")
+                await page.wait_for_selector(".tile")
+            yield page
+        finally:
+            await browser.close()
+    assert problems == []
+
+
+@asynccontextmanager
+async def feeding(s: stand.Stand) -> AsyncIterator[None]:
+    """Gate online, with pictures and their boxes at 10 a second; the boxes come 50 ms after the picture."""
+
+    async def feed() -> None:
+        step = 0
+        while True:
+            now_ns = s.clock.now_ns()
+            await s.bus.producer.publish(CHANNEL_STATUS, stand.status("gate", 1, now_ns))
+            await s.bus.producer.publish(FRAMES, stand.frame("gate", 1, step, now_ns))
+            await s.clock.sleep(0.05)
+            await s.bus.producer.publish(DETECTIONS, stand.boxes("gate", 1, step, now_ns))
+            await s.clock.sleep(0.05)
+            step += 1
+
+    task = asyncio.create_task(feed())
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_a_person_logs_in_and_out(tmp_path: Path) -> None:
+    async with stand.running(tmp_path) as s, browsing(s, log_in=False) as page:
+        await expect(page).to_have_url(s.console.url + "/login")
+        await page.fill("input[name=password]", "wrong")
+        await page.keyboard.press("Enter")
+        await expect(page.get_by_role("alert")).to_contain_text("not right")
+        await page.fill("input[name=password]", s.password)
+        await page.keyboard.press("Enter")
+        await expect(page.locator("#site-name")).to_have_text("Harbour office")
+        await page.get_by_role("button", name="Log out").click()
+        await expect(page).to_have_url(s.console.url + "/login")
+
+
+#: Of the canvas: the smallest distance in px between a box corner that was drawn and the figure below it.
+_BOX_FITS = """canvas => {
+  const { width, height } = canvas, pixels = canvas.getContext('2d').getImageData(0, 0, width, height).data;
+  const scale = Math.min(width / 640, height / 360), left = (width - 640 * scale) / 2, top = (height - 360 * scale) / 2;
+  const at = (x, y) => pixels.subarray(4 * (Math.round(y) * width + Math.round(x)), 4 * (Math.round(y) * width + Math.round(x)) + 3);
+  const y = top + 225 * scale;
+  let box = null, figure = null;
+  for (let x = 0; x < width && (box === null || figure === null); x += 1) {
+    const [r, g, b] = at(x, y);
+    if (box === null && g > 180 && r < 130 && b > 150) box = x;
+    if (figure === null && r > 190 && g > 190 && b > 190) figure = x;
+  }
+  return box === null || figure === null ? null : (figure - box) / scale;
+}"""
+
+
+async def test_pictures_move_and_each_box_sits_on_its_own_picture(tmp_path: Path) -> None:
+    async with stand.running(tmp_path) as s, feeding(s), browsing(s) as page:
+        tile = page.locator(".tile[data-channel=gate]")
+        await expect(tile).to_have_attribute("data-boxes", "1")
+        seen: set[str | None] = set()
+        while len(seen) < 6:  # the figure walks 8 px a picture: a box of the picture before would be 8 px off
+            capture = await tile.get_attribute("data-capture")
+            if capture not in seen:
+                seen.add(capture)
+                distance = await tile.locator("canvas").evaluate(_BOX_FITS)
+                assert distance is not None
+                assert abs(distance) < 4
+        await expect(tile).to_contain_text("25 fps")
+        await expect(tile).to_contain_text("4.1 Mbit/s")
+
+
+async def test_channels_without_a_picture_say_why_and_names_are_never_markup(tmp_path: Path) -> None:
+    async with stand.running(tmp_path) as s, browsing(s) as page:
+        reason = "the camera refused the password <script>alert(1)</script>"
+        await s.bus.producer.publish(CHANNEL_STATUS, stand.status("quay", 3, s.clock.now_ns(), ChannelState.OFFLINE, reason=reason))
+        await s.bus.producer.publish(CHANNEL_STATUS, stand.status("attic", 4, s.clock.now_ns()))
+        await expect(page.locator(".tile[data-channel=quay]")).to_contain_text("he camera refused the password <script>alert(1)</script>")
+        await expect(page.locator(".tile[data-channel=attic]")).to_contain_text("Analysis is off for this channel")
+        await expect(page.locator(".tile[data-channel=attic] .title")).to_have_text("Attic <b>&amp;</b>")
+        await expect(page.locator(".tile[data-channel=yard]")).to_contain_text("Waiting for the camera")
+        await expect(page.locator("#health-text")).to_have_text("1 channel offline", timeout=15_000)
+
+
+async def test_an_alarm_shows_at_once_its_picture_follows_and_it_is_acknowledged(tmp_path: Path) -> None:
+    async with stand.running(tmp_path) as s, browsing(s) as page:
+        await expect(page.locator("#alarms")).to_contain_text("No alarms")
+        alarm = stand.alarm("a1", "gate", 1, s.clock.now_ns())
+        s.answers.alarms["a1"] = alarm
+        await s.bus.producer.publish(ALARMS, alarm)
+        notice = ActionMessage(
+            channel="gate", channel_number=1, action_id="n", alarm_id="a1", action="show_message", phase="requested", at_ns=alarm.at_ns, text="Someone crossed"
+        )
+        await s.bus.producer.publish(ACTIONS, notice)
+        entry = page.locator("[data-alarm=a1]")
+        await expect(entry).to_contain_text("Over the fence")
+        await expect(entry).to_contain_text("picture is coming")
+        await expect(page.locator("#toasts")).to_contain_text("Someone crossed")
+        await expect(page.locator(".badge-open")).to_have_text("1")
+        s.answers.snapshots["gate/a 1.jpg"] = to_jpeg(Picture(640, 360, stand.scene(10)))
+        stored = alarm.model_copy(update={"snapshot": "gate/a 1.jpg", "hits": 3, "at_ns": alarm.at_ns + 1, "state": AlarmState.UPDATED})
+        s.answers.alarms["a1"] = stored
+        await s.bus.producer.publish(ALARMS, stored)
+        await expect(entry.locator("img")).to_be_visible()
+        assert await entry.locator("img").evaluate("image => image.naturalWidth") == 640
+        await expect(entry).to_contain_text("× 3")
+        await entry.get_by_role("button", name="Acknowledge Over the fence").click()
+        await expect(entry).to_have_class("entry acked")
+        assert s.answers.alarms["a1"].acknowledged_by == "admin"
+
+
+async def test_counts_follow_the_rule(tmp_path: Path) -> None:
+    async with stand.running(tmp_path) as s:
+        s.answers.counts = [{"channel": "gate", "rule": "door", "enter": 4, "leave": 1, "stay": 3, "since_ns": s.clock.now_ns()}]
+        async with browsing(s) as page:
+            numbers = page.locator("#counts .number")
+            await expect(numbers).to_have_text(["4", "1", "3"])
+            event = EventMessage(
+                channel="gate", channel_number=1, event_id="e", kind="people_counting", source="door", phase="started",
+                start_ns=1, at_ns=1, counts={"enter": 5, "leave": 1, "stay": 4},
+            )  # fmt: skip
+            await s.bus.producer.publish(EVENTS, event)
+            await expect(numbers).to_have_text(["5", "1", "4"])
+
+
+def record(s: stand.Stand, tmp_path: Path) -> int:
+    """Two files of 3 s end to end, then after a gap of 20 s one more. The start of the first, ns."""
+    start_ns = s.clock.now_ns() - 120 * S
+    for at, (offset_s, kind) in enumerate(((0, "general"), (3, "alarm"), (26, "general"))):
+        s.answers.recordings.append(stand.recording(f"r{at}", "gate", start_ns + offset_s * S, 3, kind=kind))
+        s.answers.files[f"r{at}"] = stand.write_mp4(tmp_path / f"r{at}.mp4", 3, first_step=30 * at)
+    return start_ns
+
+
+_PLAYING = "() => [...document.querySelectorAll('video')].find(video => !video.hidden)?.dataset.file"
+
+
+async def test_an_alarm_plays_at_its_moment_and_on_into_the_next_files(tmp_path: Path) -> None:
+    async with stand.running(tmp_path) as s:
+        start_ns = record(s, tmp_path)
+        s.answers.alarms["a1"] = stand.alarm("a1", "gate", 1, start_ns + 4 * S)
+        async with browsing(s) as page:
+            await page.get_by_role("button", name="Play back: Over the fence").click()
+            await page.wait_for_function(f"({_PLAYING})() === 'r0'")
+            await expect(page.locator(".stamp")).to_be_visible()
+            video = page.locator("video:not([hidden])")
+            assert 0.9 <= await video.evaluate("video => video.currentTime") < 3, "3 s before the alarm is 1 s into the first file"
+            await page.wait_for_function(f"({_PLAYING})() === 'r1'", timeout=20_000)
+            await page.wait_for_function(f"({_PLAYING})() === 'r2'", timeout=20_000)
+            await expect(page.locator("#toasts")).to_contain_text("20 s later")
+            await page.get_by_role("button", name="Lock this recording").click()
+            await expect(page.get_by_role("button", name="Unlock this recording")).to_be_visible()
+            assert [recording["locked"] for recording in s.answers.recordings] == [False, False, True]
+            await page.get_by_role("button", name="Back to the live pictures").click()
+            await expect(page.locator(".wall")).to_be_visible()
+
+
+async def test_the_time_bar_shows_what_is_kept_and_a_click_plays_it(tmp_path: Path) -> None:
+    async with stand.running(tmp_path) as s:
+        record(s, tmp_path)
+        async with browsing(s) as page:
+            await page.get_by_role("button", name="1 h").click()
+            track = page.locator(".track[data-channel=gate]")
+            colours = """canvas => { const p = canvas.getContext('2d').getImageData(0, canvas.height / 2, canvas.width, 1).data, found = {};
+              for (let i = 0; i < p.length; i += 4) { const kind = p[i] > 200 && p[i + 1] < 120 ? 'alarm' : p[i + 1] > 130 && p[i] < 90 ? 'general' : 'none';
+                (found[kind] ??= []).push(i / 4); } return found; }"""
+            await page.wait_for_function(f"canvas => ({colours})(canvas).alarm", arg=await track.locator("canvas").element_handle())
+            found = await track.locator("canvas").evaluate(colours)
+            assert found["general"]
+            assert len(found["none"]) > 50 * len(found["alarm"])
+            await track.click(position={"x": found["alarm"][0] + 1, "y": 10})
+            await page.wait_for_function(f"['r0', 'r1'].includes(({_PLAYING})())")
+            await track.focus()
+            await page.keyboard.press("Home")
+            assert "no recording" in (await track.get_attribute("aria-valuetext") or "")
+
+
+async def test_on_a_phone_one_view_at_a_time_fits_the_width(tmp_path: Path) -> None:
+    async with stand.running(tmp_path) as s, feeding(s), browsing(s, has_touch=True) as page:
+        await page.set_viewport_size({"width": 390, "height": 844})
+        for view, shown in (("live", ".wall"), ("alarms", "#alarms"), ("recordings", "#dock"), ("system", "#system")):
+            await page.locator(f"#tabbar [data-view={view}]").click()
+            await expect(page.locator(shown)).to_be_visible()
+            assert await page.evaluate("document.documentElement.scrollWidth") <= 390, view
+
+
+async def test_a_lost_connection_is_said_and_mended(tmp_path: Path) -> None:
+    async with stand.running(tmp_path) as s, browsing(s) as page:
+        await expect(page.locator("#link")).to_be_hidden()
+        await page.context.set_offline(True)
+        for viewer in list(s.console._hub._viewers):  # the network is cut from this side too
+            viewer.close(1001)
+        await expect(page.locator("#link")).to_contain_text("Connection lost")
+        await page.context.set_offline(False)
+        await expect(page.locator("#link")).to_be_hidden(timeout=20_000)

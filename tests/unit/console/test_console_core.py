@@ -1,0 +1,158 @@
+"""Throttle, sessions, outbox, and what the console tells pages: pure, on given times."""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from services.console.core.outbox import LivePicture, Outbox, pack_picture
+from services.console.core.sessions import SessionStore
+from services.console.core.throttle import Throttle, ThrottlePolicy, address_key
+from services.console.models import site_answer
+from services.console.state import LiveState
+from shared.domain.clock import NS_PER_S
+from shared.messages import ChannelState
+from tests.unit.console import stand
+
+POLICY = ThrottlePolicy(free_tries=3, first_delay_s=4, max_delay_s=20, forget_after_s=100, max_keys=8)
+
+
+def test_wrong_tries_lock_for_longer_and_longer_up_to_the_limit() -> None:
+    throttle, now_ns, waits = Throttle(POLICY), 0, []
+    for _ in range(7):
+        throttle.charge("a", now_ns)
+        waits.append(throttle.wait_s("a", now_ns))
+        now_ns += round(throttle.wait_s("a", now_ns) * NS_PER_S)
+    assert waits == [0, 0, 0, 4, 8, 16, 20]
+    assert throttle.wait_s("b", now_ns) == 0
+
+
+def test_a_right_try_and_a_long_silence_both_start_anew() -> None:
+    throttle = Throttle(POLICY)
+    for _ in range(3):
+        throttle.charge("a", 0)
+        throttle.charge("b", 0)
+    throttle.forgive("a")
+    assert not throttle.charge("a", 0)
+    assert not throttle.charge("b", 101 * NS_PER_S)
+
+
+def test_the_table_of_wrong_tries_is_bounded() -> None:
+    throttle = Throttle(POLICY)
+    for number in range(1000):
+        throttle.charge(str(number), 0)
+    assert len(throttle) == POLICY.max_keys
+
+
+def test_addresses_of_one_ipv6_network_and_mapped_ones_count_together() -> None:
+    assert address_key("2001:db8:1:2::1") == address_key("2001:db8:1:2:ffff::9%eth0")
+    assert address_key("::ffff:10.0.0.7") == address_key("10.0.0.7")
+    assert address_key("2001:db8:1:3::1") != address_key("2001:db8:1:2::1")
+
+
+class Sessions(RuleBasedStateMachine):
+    """The store against a plain list of who is open until when."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.store = SessionStore(100, max_sessions=3)
+        self.model: dict[str, int] = {}
+        self.now = 0
+        self.made = 0
+
+    @rule()
+    def open(self) -> None:
+        self.made += 1
+        self.store.open(f"t{self.made}", "admin", self.now)
+        self.model = {token: end for token, end in self.model.items() if end > self.now}
+        self.model[f"t{self.made}"] = self.now + 100
+        while len(self.model) > 3:
+            del self.model[next(iter(self.model))]
+
+    @rule(number=st.integers(1, 8))
+    def close(self, number: int) -> None:
+        session = self.store.find(f"t{number}", self.now)
+        if session is not None:
+            self.store.close(session.id)
+        self.model.pop(f"t{number}", None)
+
+    @rule(by=st.integers(1, 60))
+    def wait(self, by: int) -> None:
+        self.now += by
+
+    @invariant()
+    def same(self) -> None:
+        for number in range(1, self.made + 1):
+            token = f"t{number}"
+            assert (self.store.find(token, self.now) is not None) == (self.model.get(token, 0) > self.now)
+
+
+TestSessions = Sessions.TestCase
+TestSessions.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+
+
+def picture(channel: str, sequence: int) -> LivePicture:
+    return LivePicture(channel, sequence * NS_PER_S, sequence, pack_picture(channel, sequence * NS_PER_S, sequence, b"jpeg"))
+
+
+def test_the_newest_picture_of_a_channel_wins() -> None:
+    outbox = Outbox()
+    outbox.subscribe({"a": 10, "b": 10}, None)
+    for sequence in range(5):
+        outbox.put_picture(picture("a", sequence), sequence * NS_PER_S)
+    outbox.put_picture(picture("b", 0), 5 * NS_PER_S)
+    assert [item.sequence for item in (outbox.take(), outbox.take()) if isinstance(item, LivePicture)] == [4, 0]
+    assert outbox.take() is None
+    assert outbox.dropped_pictures == 4
+
+
+def test_pictures_keep_to_the_asked_rate_and_to_the_credit() -> None:
+    outbox = Outbox()
+    outbox.subscribe({"a": 2}, 2)
+    step_ns = NS_PER_S // 10
+    taken = sum(outbox.put_picture(picture("a", at), at * step_ns) and outbox.take() is not None for at in range(30))
+    assert taken == 2, "no credit is left after two"
+    outbox.drawn(1)
+    assert isinstance(outbox.take(), LivePicture)
+    assert outbox.take() is None
+
+
+@given(st.lists(st.tuples(st.sampled_from("abcdefgh"), st.integers()), max_size=60))
+def test_states_are_bounded_and_the_newest_of_each_key_is_kept(puts: list[tuple[str, int]]) -> None:
+    outbox = Outbox(max_states=4)
+    for key, value in puts:
+        outbox.put_state(key, f"{key}{value}")
+    taken = []
+    while (item := outbox.take()) is not None:
+        taken.append(item)
+    newest: dict[str, str] = {}
+    for key, value in puts:
+        newest.pop(key, None)
+        newest[key] = f"{key}{value}"
+    assert taken == list(newest.values())[-4:]
+    assert (outbox.dropped_states > 0) or len(newest) <= 4
+
+
+def test_the_site_is_told_without_addresses_and_secrets() -> None:
+    text = site_answer(stand.site_of(), "admin").model_dump_json()
+    for secret in (stand.CAMERA_PASSWORD, "10.77.0", "secret-path", "viewer", "whsec", "centre.example", "abcdef"):
+        assert secret not in text
+    gate = site_answer(stand.site_of(), "admin").channels[0]
+    assert [rule.direction for rule in gate.rules] == ["a_to_b", "a_to_b"]
+    assert gate.rules[0].line == ((0.62, 0.05), (0.62, 0.98))
+
+
+def test_secrets_that_slip_into_a_message_are_masked() -> None:
+    state = LiveState(stand.site_of())
+    reason = f"rtsp://viewer:{stand.CAMERA_PASSWORD}@10.77.0.1/ refused {stand.CAMERA_PASSWORD}"
+    text = state.take(stand.status("gate", 1, 0, ChannelState.OFFLINE, reason=reason))
+    assert text is not None
+    assert stand.CAMERA_PASSWORD not in text.json
+    assert stand.CAMERA_PASSWORD not in state.statuses()[0].reason
+
+
+def test_messages_about_channels_of_another_site_are_ignored() -> None:
+    state = LiveState(stand.site_of())
+    assert state.take(stand.status("elsewhere", 9, 0)) is None
+    assert [status.state for status in state.statuses()] == ["waiting"] * 4
