@@ -1,0 +1,219 @@
+"""From events on the bus to alarms, actions and one webhook each."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import httpx
+from fastapi import FastAPI, Request
+
+from services.alarms.api import router
+from shared.domain.clock import NS_PER_S, ManualClock
+from shared.domain.ids import DEVICE_CHANNEL
+from shared.messages import ActionKind, ActionMessage, ActionPhase, AlarmMessage, AlarmState, EventKind, EventPhase
+from shared.topics import ACTIONS
+from tests.support.alarms import Running, centre_config, crossing, event, receiver, running, site_config, until
+
+
+def actions(recorder: Running, kind: ActionKind) -> list[ActionMessage]:
+    return [
+        message
+        for message in recorder.published
+        if isinstance(message, ActionMessage) and message.action is kind and message.phase is ActionPhase.REQUESTED
+    ]
+
+
+def told(recorder: Running, state: AlarmState) -> list[AlarmMessage]:
+    return [message for message in recorder.published if isinstance(message, AlarmMessage) and message.state is state]
+
+
+async def test_a_crossing_is_one_alarm_one_webhook_one_snapshot_one_notice(tmp_path: Path) -> None:
+    async with receiver() as centre, running(site_config(centre_config(centre.url)), tmp_path) as recorder:
+        base_ns = recorder.clock.now_ns()
+        await recorder.send(*crossing("a", 0, base_ns=base_ns))
+        (arrival,) = await until(centre.accepted, "the webhook")
+        (alarm,) = await recorder.wait_alarms(1)
+        day = datetime.fromtimestamp(base_ns // NS_PER_S, UTC)
+        key = f"recorder/cam1/{day:%Y/%m/%d}/{alarm.alarm_id}.jpg"
+
+        data = arrival.event["data"]
+        assert arrival.event["type"] == "vedette.alarm.raised"
+        assert arrival.event["source"] == "/sites/recorder/channels/cam1"
+        assert datetime.fromisoformat(arrival.event["time"]) == datetime.fromtimestamp(base_ns // 1000 / 1e6, UTC)
+        assert data["alarm_id"] == alarm.alarm_id
+        assert data["channel"] == {"id": "cam1", "number": 1, "name": "Camera 1"}
+        assert data["rule"] == {"id": "line", "name": "Gate"}
+        assert data["start_ns"] == base_ns
+        assert data["snapshot_url"] == f"https://nvr.example/api/snapshots/{key}"
+
+        await until(lambda: len(recorder.published) >= 4, "alarm, notice, snapshot and record are published")
+        (snapshot,) = actions(recorder, ActionKind.SNAPSHOT)
+        assert (snapshot.object_key, snapshot.at_ns, snapshot.channel) == (key, base_ns, "cam1")
+        (record,) = actions(recorder, ActionKind.RECORD)
+        assert (record.from_ns, record.to_ns) == (base_ns - 5 * NS_PER_S, base_ns + 10 * NS_PER_S)
+        (notice,) = actions(recorder, ActionKind.SHOW_MESSAGE)
+        assert notice.text == "Camera 1: Gate (line crossed, a to b)"
+        assert [message.alarm_id for message in told(recorder, AlarmState.RAISED)] == [alarm.alarm_id]
+        assert len(centre.arrivals) == 1
+        assert await recorder.problems() == []
+
+
+async def test_a_redelivered_event_changes_nothing(tmp_path: Path) -> None:
+    async with receiver() as centre, running(site_config(centre_config(centre.url)), tmp_path) as recorder:
+        base_ns = recorder.clock.now_ns()
+        events = crossing("a", 0, base_ns=base_ns)
+        await recorder.send(*events, *events, *crossing("last", 60, base_ns=base_ns))
+        alarms = await recorder.wait_alarms(2)
+        assert [alarm.hits for alarm in alarms] == [1, 1]
+        await until(lambda: len(centre.arrivals) >= 2, "two webhooks")
+        assert len(centre.arrivals) == 2
+
+
+async def test_outside_its_schedule_an_event_is_kept_and_raises_nothing(tmp_path: Path) -> None:
+    async with running(site_config(), tmp_path) as recorder:
+        base_ns = recorder.clock.now_ns()
+        await recorder.send(*crossing("off", 0, base_ns=base_ns, source="off"), *crossing("on", 0, base_ns=base_ns))
+        (alarm,) = await recorder.wait_alarms(1)
+        assert alarm.source == "line"
+        async with recorder.service.book.read() as page:
+            seen = await page.seen(crossing("off", 0, base_ns=base_ns)[0].event_id)
+        assert seen is not None
+        assert (seen.ended, seen.alarm_id) == (True, None)
+
+
+async def test_within_the_anti_dither_period_there_is_one_alarm_also_across_a_restart(tmp_path: Path) -> None:
+    clock = ManualClock()
+    base_ns = clock.now_ns()
+    async with receiver() as centre:
+        site = site_config(centre_config(centre.url), rule={"anti_dither_s": 10})
+        async with running(site, tmp_path, clock) as recorder:
+            await recorder.send(*crossing("a", 0, base_ns=base_ns), *crossing("b", 4, base_ns=base_ns))
+            await until(lambda: told(recorder, AlarmState.UPDATED), "the second hit")
+        async with running(site, tmp_path, clock) as recorder:
+            await recorder.send(*crossing("c", 13.9, base_ns=base_ns), *crossing("d", 24, base_ns=base_ns))
+            first, second = await recorder.wait_alarms(2)
+            assert (first.hits, first.last_ns - base_ns) == (3, round(13.9 * NS_PER_S))
+            assert (second.hits, second.start_ns - base_ns) == (1, 24 * NS_PER_S)
+            await until(lambda: len(actions(recorder, ActionKind.SHOW_MESSAGE)) == 1, "one notice, of the second alarm")
+
+
+async def test_a_momentary_alarm_ends_when_its_period_has_passed(tmp_path: Path) -> None:
+    clock = ManualClock()
+    async with running(site_config(), tmp_path, clock) as recorder:
+        base_ns = clock.now_ns()
+        await recorder.send(*crossing("a", 0, base_ns=base_ns))
+        await recorder.wait_alarms(1)
+        clock.advance(5.5)
+        await recorder.send(*crossing("other", 0, base_ns=base_ns, channel=2))
+        await recorder.wait_alarms(2)
+        assert (await recorder.alarms(channel="cam1"))[0].state is AlarmState.RAISED
+        clock.advance(1.0)
+        (ended,) = await until(lambda: told(recorder, AlarmState.ENDED), "the end")
+        assert (ended.channel, ended.end_ns) == ("cam1", base_ns)
+        assert await recorder.problems() == []
+
+
+async def test_footage_is_extended_while_an_alarm_lasts(tmp_path: Path) -> None:
+    clock = ManualClock()
+    async with running(site_config(), tmp_path, clock) as recorder:
+        base_ns = clock.now_ns()
+        await recorder.send(event("long", 0, base_ns=base_ns))
+        await until(lambda: len(actions(recorder, ActionKind.RECORD)) == 1, "the first request")
+        for seconds in (5, 10, 15):
+            await until(lambda: clock.sleepers >= 2, "the timers sleep")
+            clock.advance(5)
+            await until(lambda s=seconds: len(actions(recorder, ActionKind.RECORD)) == 1 + s // 5, "the next request")  # type: ignore[misc]  # mypy infers no lambda with a default
+        await recorder.send(event("long", 16, EventPhase.ENDED, base_ns=base_ns, start_s=0))
+        await until(lambda: len(actions(recorder, ActionKind.RECORD)) == 5, "the last request")
+        requests = actions(recorder, ActionKind.RECORD)
+        assert [(request.to_ns or 0) - base_ns for request in requests] == [seconds * NS_PER_S for seconds in (10, 15, 20, 25, 26)]
+        assert len({request.action_id for request in requests}) == 1
+
+
+async def test_a_stored_snapshot_is_written_to_the_alarm(tmp_path: Path) -> None:
+    async with running(site_config(), tmp_path) as recorder:
+        await recorder.send(*crossing("a", 0, base_ns=recorder.clock.now_ns()))
+        (request,) = await until(lambda: actions(recorder, ActionKind.SNAPSHOT), "the request")
+        done = request.model_copy(update={"phase": ActionPhase.DONE})
+        await recorder.bus.producer.publish(ACTIONS, done)
+        await recorder.bus.producer.publish(ACTIONS, done)
+        (updated,) = await until(lambda: told(recorder, AlarmState.UPDATED), "the alarm with its snapshot")
+        assert updated.snapshot == request.object_key
+        assert len(told(recorder, AlarmState.RAISED)) == 1
+
+
+async def test_exceptions_become_alarms_that_last_until_they_are_cleared(tmp_path: Path) -> None:
+    clock = ManualClock()
+    async with running(site_config(), tmp_path, clock) as recorder:
+        reporter = recorder.service._runtime.reporter
+        await reporter.raise_("storage.full", "no room on the disk")
+        (alarm,) = await recorder.wait_alarms(1, kind=EventKind.EXCEPTION)
+        assert (alarm.channel, alarm.source, alarm.message) == (DEVICE_CHANNEL, "storage.full", "no room on the disk")
+        await until(lambda: actions(recorder, ActionKind.SHOW_MESSAGE), "the notice")
+        assert not actions(recorder, ActionKind.RECORD)
+        clock.advance(60)
+        assert (await recorder.alarms())[0].state is AlarmState.RAISED
+        await reporter.clear("storage.full")
+
+        async def quiet() -> bool:
+            return not (await recorder.alarms())[0].live
+
+        await until(quiet, "it is cleared")
+        clock.advance(7)
+        await until(lambda: told(recorder, AlarmState.ENDED), "the end")
+
+
+async def test_counting_is_no_alarm_and_a_threshold_is(tmp_path: Path) -> None:
+    async with running(site_config(), tmp_path) as recorder:
+        base_ns = recorder.clock.now_ns()
+        kind = EventKind.PEOPLE_COUNTING
+        await recorder.send(
+            event("count", 0, EventPhase.UPDATED, base_ns=base_ns, source="people", kind=kind, counts={"enter": 4, "leave": 0, "stay": 4}),
+            event("limit", 1, base_ns=base_ns, source="people", kind=kind, direction="enter", counts={"enter": 5, "leave": 0, "stay": 5}),
+        )
+        (alarm,) = await recorder.wait_alarms(1)
+        assert alarm.counts["enter"] == 5
+
+
+async def test_open_events_of_a_process_that_ended_end_with_it(tmp_path: Path) -> None:
+    site = site_config()
+    async with running(site, tmp_path) as recorder:
+        await recorder.send(event("lost", 0, base_ns=recorder.clock.now_ns()))
+        await recorder.wait_alarms(1)
+    async with running(site, tmp_path) as recorder:
+        (alarm,) = await recorder.alarms()
+        assert (alarm.state, alarm.end_ns) == (AlarmState.ENDED, alarm.start_ns)
+        await until(lambda: told(recorder, AlarmState.ENDED), "the end is told")
+        assert await recorder.problems() == []
+
+
+async def test_the_http_api(tmp_path: Path) -> None:
+    async with running(site_config(), tmp_path) as recorder:
+        app = FastAPI()
+
+        @app.middleware("http")
+        async def signed_in(request: Request, call_next):  # type: ignore[no-untyped-def]  # FastAPI's own types for this are private
+            request.state.user = "ada"
+            return await call_next(request)
+
+        app.include_router(router(recorder.service))
+        base_ns = recorder.clock.now_ns()
+        await recorder.send(*crossing("a", 0, base_ns=base_ns), *crossing("b", 1, base_ns=base_ns, channel=2))
+        _, newest = await recorder.wait_alarms(2)
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as http:
+            listed = (await http.get("/api/alarms")).json()["alarms"]
+            assert [alarm["channel"] for alarm in listed] == ["cam2", "cam1"]
+            assert [alarm["channel"] for alarm in (await http.get("/api/alarms", params={"channel": "cam1"})).json()["alarms"]] == ["cam1"]
+            assert (await http.get("/api/alarms", params={"to_ns": base_ns})).json()["alarms"] == []
+            assert (await http.get("/api/alarms", params={"kind": "smd"})).json()["alarms"] == []
+            assert (await http.get("/api/alarms", params={"kind": "nonsense"})).status_code == 422
+            seen = (await http.post(f"/api/alarms/{newest.alarm_id}/acknowledge", json={"note": "the postman"})).json()
+            assert (seen["acknowledged_by"], seen["note"]) == ("ada", "the postman")
+            again = (await http.post(f"/api/alarms/{newest.alarm_id}/acknowledge", json={"note": "no, a thief"})).json()
+            assert again == seen
+            assert (await http.get(f"/api/alarms/{newest.alarm_id}")).json() == seen
+            assert (await http.post("/api/alarms/none/acknowledge", json={})).status_code == 404
+            entries = (await http.get("/api/log")).json()["entries"]
+            assert entries[0]["text"] == "Camera 2: Gate (line crossed, a to b) acknowledged by ada"
+        await until(lambda: any(message.acknowledged_by == "ada" for message in told(recorder, AlarmState.UPDATED)), "consoles learn of it")
