@@ -17,11 +17,11 @@ from av.packet import Packet
 from av.rational import AVRational
 from av.video.stream import VideoStream
 
-from services.ingest.adapters.errors import camera_error
+from services.ingest.adapters.errors import camera_error, no_answer
 from services.ingest.adapters.files import paced
 from services.ingest.core.segmenter import TICKS_PER_S
 from shared.config.channels import StreamConfig
-from shared.domain.clock import Clock
+from shared.domain.clock import Clock, ns_to_seconds
 from shared.domain.errors import CameraStreamError
 from shared.domain.media import VideoCodec
 
@@ -128,6 +128,7 @@ class Camera:
         self._is_file = urlsplit(config.url).scheme == "file"
         target = unquote(urlsplit(config.url).path) if self._is_file else address(config)
         self.where = config.url
+        begun_ns = opening.clock.monotonic_ns()
         try:
             container = av.open(
                 target,
@@ -136,6 +137,8 @@ class Camera:
                 timeout=(opening.connect_timeout_s, None),
             )
         except (av.FFmpegError, OSError) as error:
+            if ns_to_seconds(opening.clock.monotonic_ns() - begun_ns) >= opening.connect_timeout_s:
+                raise no_answer(self.where) from None  # whatever libav makes of being interrupted
             raise camera_error(error, self.where) from None  # the original names the URL with its password
         self._container: InputContainer = container
         try:

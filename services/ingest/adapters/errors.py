@@ -32,7 +32,6 @@ _TABLE: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], type[
     (av.error.HTTPNotFoundError, CameraNotFound, "the camera has no such stream", _PATH_HINT),
     ((FileNotFoundError, IsADirectoryError), CameraNotFound, "there is no such file", "a file URL is file:///absolute/path"),
     (PermissionError, CameraNotFound, "the file may not be read", "check its owner and mode"),
-    (av.error.ExitError, CameraUnreachable, *_UNREACHABLE[errno.ETIMEDOUT]),
     (
         (av.error.HTTPClientError, av.error.HTTPError),
         CameraStreamError, "the camera refused the request", "try the other transport (tcp or udp), or fewer clients at the camera",
@@ -42,6 +41,12 @@ _TABLE: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], type[
         CameraStreamError, "this is no stream that can be read, or it is empty", "open it in a media player",
     ),
 )  # fmt: skip
+
+
+def no_answer(where: str) -> CameraUnreachable:
+    """The camera took longer than the connection may take."""
+    what, hint = _UNREACHABLE[errno.ETIMEDOUT]
+    return CameraUnreachable(what, where=redact(where), hint=hint)
 
 
 def camera_error(error: BaseException, where: str) -> CameraError:

@@ -78,6 +78,7 @@ class _Open:
 
     file: SpoolFile
     muxer: SegmentMuxer
+    sequence: int
     ticks: int  # of its first frame
     audio_base: int  # samples at its first frame
     start_ns: int
@@ -159,13 +160,12 @@ class Recorder:
         size = packet.size
         if key:
             self._inspect_key(packet)
+            self._check_clock()  # before the verdict: the segment that this key frame begins knows of a jump
         verdict = segmenter.feed(dts, size, key=key, arrival_ns=arrival_ns, broken=broken)
         ticks = segmenter.ticks
         self.timeline.observe(ticks_to_ns(ticks), arrival_ns)
         if segmenter.jumped:
             self._notices.jump("camera.timestamp_jump", "the camera's timestamps jumped; the recording goes on in a new segment")
-        if key:
-            self._check_clock()
         tally = self._tally
         tally.frames += 1
         tally.bytes += size
@@ -231,7 +231,12 @@ class Recorder:
             self._end(self._closing)
             self._closing = segment
         if verdict is Verdict.START:
-            self._begin(packet, ticks, media, key=key)
+            start_ns = self._steer(packet, media, key=key)
+            if self._audio is None:
+                self._end(self._closing)
+                self._closing = None
+            if segmenter.is_open:  # else the segment before could not be finished: try again at the next key frame
+                self._begin(packet, ticks, start_ns, key=key)
         elif verdict is Verdict.FINISH:
             self._end(self._closing)
             self._closing = None
@@ -239,7 +244,7 @@ class Recorder:
         segment = self._open
         if segment is not None:
             packet.dts, packet.pts = ticks - segment.ticks, media - segment.ticks
-        if self._closing is not None and (self._audio is None or ticks - self._closing.end_ticks > AUDIO_WAIT_TICKS):
+        if self._closing is not None and ticks - self._closing.end_ticks > AUDIO_WAIT_TICKS:
             self._end(self._closing)
             self._closing = None
 
@@ -262,20 +267,24 @@ class Recorder:
 
     # -- segments --------------------------------------------------------------------------------------------------------------
 
-    def _begin(self, packet: Packet[Any], ticks: int, media: int, *, key: bool) -> None:
-        segmenter, timeline = self.segmenter, self.timeline
+    def _steer(self, packet: Packet[Any], media: int, *, key: bool) -> int:
+        """Steer the capture clock between two segments: where one ends the next begins. The capture time of this packet."""
+        segmenter, timeline, ends = self.segmenter, self.timeline, self._closing
         media_ns = ticks_to_ns(media)
         if not timeline.ready:
             self._check_clock()
-        ends = self._closing
         if ends is not None and segmenter.discontinuity is Discontinuity.CLOCK_JUMP:
             ends.end_ns = ends.start_ns + ticks_to_ns(ends.end_ticks - ends.ticks)
         timeline.steer(media_ns, sender_ns(packet) if key else None)
         start_ns = timeline.at(media_ns)
         if ends is not None and ends.end_ns is None and segmenter.discontinuity is not Discontinuity.LOSS:
             ends.end_ns = start_ns
+        return start_ns
+
+    def _begin(self, packet: Packet[Any], ticks: int, start_ns: int, *, key: bool) -> None:
         if self._spool is None:
             return
+        segmenter = self.segmenter
         codec, size = self._camera.codec, self._parameters.size
         me = self._identity
         header: dict[str, Any] = {
@@ -297,7 +306,7 @@ class Recorder:
         audio_base = round((ticks - segmenter.shift) * self._audio.rate / TICKS_PER_S) if self._audio else 0
         self._sequence += 1
         self._open = _Open(
-            file, muxer, ticks, audio_base, start_ns, segmenter.shift, packet, ticks,
+            file, muxer, self._sequence - 1, ticks, audio_base, start_ns, segmenter.shift, packet, ticks,
             key_frames=int(key), flushed_ns=self._clock.monotonic_ns(),
         )  # fmt: skip
 
@@ -329,6 +338,7 @@ class Recorder:
         segment.file.abandon()
         if self._open is segment:
             self._open = None
+        if segment.sequence == self._sequence - 1:
             self._sequence -= 1  # sequences have no gaps
         self._lost(cause)
 

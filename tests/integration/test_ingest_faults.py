@@ -1,0 +1,330 @@
+"""What goes wrong at cameras and at the spool: a clear message each, nothing recorded wrongly, no other channel harmed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from av.video.stream import VideoStream
+
+from services.cli.demo.faults import CloseConnections, PacketLoss, SenderClockOffset, Silence, SwitchSource, TimestampJump
+from services.cli.demo.rtsp_auth import Credentials
+from services.cli.demo.simulated import CameraSpec
+from services.ingest.adapters.spool import Spool
+from shared.domain.clock import SystemClock, seconds_to_ns
+from shared.domain.errors import VedetteError
+from shared.domain.media import VideoCodec
+from shared.messages.media import ChannelState, Discontinuity
+from tests.support.clips import make_clip
+from tests.support.ingest import channel, gapless, ingest, play
+from tests.support.rtsp import camera_simulator
+
+pytestmark = pytest.mark.integration
+
+FPS = 10
+PASSWORD = "correct-horse"
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> Path:
+    return make_clip(tmp_path / "clip.mp4", seconds=2, fps=FPS)
+
+
+def closed_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+async def test_bad_cameras_say_what_is_wrong_and_harm_no_other(tmp_path: Path, clip: Path) -> None:
+    empty = tmp_path / "empty.mp4"
+    empty.touch()
+    spec = CameraSpec("/cam", clip, credentials=Credentials("admin", PASSWORD))
+    with camera_simulator(spec, CameraSpec("/good", clip)) as camera:
+        url = camera.url("/cam", with_credentials=False)
+        bad = {
+            "auth": (channel("auth", 2, url, user="admin", password="wrong-password"), "CameraAuthError", "password"),
+            "path": (channel("path", 3, camera.url("/good").replace("/good", "/nothing")), "CameraNotFound", "no such stream"),
+            "port": (channel("port", 4, f"rtsp://127.0.0.1:{closed_port()}/x"), "CameraUnreachable", "refused"),
+            "host": (channel("host", 5, "rtsp://camera.invalid/x"), "CameraUnreachable", "cannot be reached"),
+            "file": (channel("file", 6, (tmp_path / "none.mp4").as_uri()), "CameraNotFound", "no such file"),
+            "empty": (channel("empty", 7, empty.as_uri()), "CameraStreamError", "empty"),
+        }
+        good = channel("good", 1, camera.url("/good"))
+        async with ingest(good, *(setup for setup, _, _ in bad.values())) as received:
+            for name, (_, error, text) in bad.items():
+                status = await received.failed(name)
+                assert (name, status.error) == (name, error)
+                assert text in status.reason
+            await received.until(lambda r: len(r.of("good")) >= 3)
+            assert gapless(received.of("good"))
+            said = " ".join(status.reason for status in received.statuses)
+            assert "wrong-password" not in said
+
+
+async def test_a_silent_network_is_told_in_time() -> None:
+    """A host that accepts and says nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        url = f"rtsp://127.0.0.1:{mute.getsockname()[1]}/x"
+        async with ingest(channel("cam", 1, url), connect_timeout_s=1, read_timeout_s=30) as received:
+            status = await received.failed()
+            assert status.error == "CameraUnreachable"
+            assert "in time" in status.reason
+
+
+async def test_stop_ends_within_its_deadline_and_keeps_the_open_segment(tmp_path: Path, clip: Path) -> None:
+    """Also when the camera is silent and libav hangs in a read."""
+    with camera_simulator(CameraSpec("/cam", clip)) as camera:
+        async with ingest(
+            channel("cam", 1, camera.url("/cam")), data_dir=tmp_path, segment_s=30, read_timeout_s=60, take=False
+        ) as received:
+            await received.until(lambda r: len(r.frames) >= 5)
+            camera.apply("/cam", Silence())
+            sent = camera.stats("/cam").video_frames_sent
+    spool = Spool(tmp_path / "spool", 1 << 30)
+    assert spool.open() == 1
+    entry = spool.next_after("cam", -1)
+    assert entry is not None
+    segment = spool.load(entry)
+    assert sent - 3 <= segment.frames <= sent
+    assert play(segment.payload, tmp_path).pictures == segment.frames
+
+
+async def test_a_camera_that_goes_away_comes_back(clip: Path) -> None:
+    with camera_simulator(CameraSpec("/cam", clip)) as camera:
+        async with ingest(channel("cam", 1, camera.url("/cam"))) as received:
+            await received.until(lambda r: len(r.segments) >= 1)
+            camera.apply("/cam", CloseConnections())
+            await received.failed()
+            await received.until(lambda r: any(s.discontinuity is Discontinuity.RECONNECT for s in r.segments))
+            back = received.segments[-1]
+            assert back.session != received.segments[0].session
+            assert back.sequence == 0
+            await received.until(lambda r: (s := r.state("cam")) is not None and s.state is ChannelState.ONLINE and s.reconnects == 1)
+
+
+async def test_silence_longer_than_the_time_out_is_a_lost_connection(clip: Path) -> None:
+    with camera_simulator(CameraSpec("/cam", clip)) as camera:
+        async with ingest(channel("cam", 1, camera.url("/cam")), read_timeout_s=1) as received:
+            await received.until(lambda r: len(r.segments) >= 1)
+            camera.apply("/cam", Silence(3))
+            status = await received.failed()
+            assert status.error == "CameraUnreachable"
+            assert "nothing came" in status.reason
+
+
+async def test_lost_packets_are_not_recorded_as_broken_pictures(tmp_path: Path, clip: Path) -> None:
+    with camera_simulator(CameraSpec("/cam", clip)) as camera:
+        async with ingest(channel("cam", 1, camera.url("/cam"), transport="udp")) as received:
+            await received.until(lambda r: len(r.segments) >= 1)
+            camera.apply("/cam", PacketLoss(drop_share=0.05))
+            await received.until(lambda r: sum(s.discontinuity is Discontinuity.LOSS for s in r.segments) >= 2)
+            for segment in received.segments:
+                seen = play(segment.payload, tmp_path)
+                assert seen.keys[0]
+                assert seen.pictures == segment.frames
+            assert all(a.end_ns <= b.start_ns for a, b in pairwise(received.segments))
+
+
+async def test_another_codec_under_way_begins_a_new_file(tmp_path: Path, clip: Path) -> None:
+    other = make_clip(tmp_path / "other.mp4", video="h265", seconds=2, fps=FPS)
+    with camera_simulator(CameraSpec("/cam", clip)) as camera:
+        async with ingest(channel("cam", 1, camera.url("/cam"))) as received:
+            await received.until(lambda r: len(r.segments) >= 1)
+            camera.apply("/cam", SwitchSource(other))
+            await received.until(lambda r: r.segments[-1].codec is VideoCodec.H265)
+            first = next(s for s in received.segments if s.codec is VideoCodec.H265)
+            assert first.discontinuity is Discontinuity.CODEC_CHANGE
+            assert first.parameters != received.segments[0].parameters
+            for segment in received.segments:
+                assert play(segment.payload, tmp_path).codec == segment.codec.value
+
+
+async def test_another_size_under_way_begins_a_new_file_without_losing_a_frame(tmp_path: Path, clip: Path) -> None:
+    larger = make_clip(tmp_path / "larger.mp4", seconds=2, fps=FPS, size=(640, 480))
+    with camera_simulator(CameraSpec("/cam", clip)) as camera:
+        async with ingest(channel("cam", 1, camera.url("/cam"))) as received:
+            await received.until(lambda r: len(r.segments) >= 1)
+            camera.apply("/cam", SwitchSource(larger))
+            await received.until(lambda r: r.segments[-1].width == 640)
+            changed = next(s for s in received.segments if s.width == 640)
+            assert changed.discontinuity is Discontinuity.CODEC_CHANGE
+            assert changed.height == 480
+            before = received.segments[received.segments.index(changed) - 1]
+            assert before.end_ns == changed.start_ns
+            assert play(changed.payload, tmp_path).pictures == changed.frames
+
+
+@pytest.mark.parametrize("days", [1.0, -0.25])
+async def test_a_timestamp_jump_costs_no_frame_and_makes_no_wrong_length(clip: Path, days: float) -> None:
+    with camera_simulator(CameraSpec("/cam", clip)) as camera:
+        async with ingest(channel("cam", 1, camera.url("/cam"))) as received:
+            await received.until(lambda r: len(r.segments) >= 2)
+            camera.apply("/cam", TimestampJump(days * 86_400))
+            await received.until(lambda r: any(s.discontinuity is Discontinuity.TIMESTAMP_JUMP for s in r.segments))
+            count = len(received.segments)
+            await received.until(lambda r: len(r.segments) >= count + 2)
+            for segment in received.segments:
+                assert segment.duration_ns == pytest.approx(segment.frames * 1e9 / FPS, rel=0.05)
+            assert all(a.end_ns == b.start_ns for a, b in pairwise(received.segments))
+            assert sum(s.discontinuity is Discontinuity.TIMESTAMP_JUMP for s in received.segments) == 1
+            await received.until(lambda r: any(e.source == "camera.timestamp_jump" for e in r.events))
+
+
+async def test_a_camera_with_a_wrong_clock_is_recorded_by_ours(clip: Path) -> None:
+    with camera_simulator(CameraSpec("/cam", clip, report_interval_s=0.5)) as camera:
+        camera.apply("/cam", SenderClockOffset(-3600))
+        started_ns = SystemClock().now_ns()
+        async with ingest(channel("cam", 1, camera.url("/cam"))) as received:
+            await received.until(lambda r: len(r.segments) >= 3)
+            assert abs(received.segments[0].start_ns - started_ns) < seconds_to_ns(10)
+            assert gapless(received.segments)
+
+
+class SettableClock(SystemClock):
+    """The machine's clock, which someone sets."""
+
+    def __init__(self) -> None:
+        self.set_by_ns = 0
+
+    def now_ns(self) -> int:
+        return super().now_ns() + self.set_by_ns
+
+
+async def test_our_clock_being_set_begins_a_new_segment_and_is_told(clip: Path) -> None:
+    clock = SettableClock()
+    async with ingest(channel("cam", 1, clip.as_uri()), channel("two", 2, clip.as_uri()), clock=clock) as received:
+        await received.until(lambda r: len(r.of("cam")) >= 1)
+        clock.set_by_ns = seconds_to_ns(-3600)
+        await received.until(lambda r: any(s.discontinuity is Discontinuity.CLOCK_JUMP for s in r.of("cam")))
+        jumped = next(s for s in received.of("cam") if s.discontinuity is Discontinuity.CLOCK_JUMP)
+        before = received.of("cam")[received.of("cam").index(jumped) - 1]
+        assert before.end_ns - jumped.start_ns == pytest.approx(seconds_to_ns(3600), rel=0.01)
+        assert all(s.end_ns - s.start_ns == pytest.approx(s.duration_ns, rel=0.011) for s in received.segments)
+        await received.until(lambda r: any(e.source == "clock.jump" for e in r.events))
+        assert len({e.event_id for e in received.events if e.source == "clock.jump"}) == 1
+
+
+def make_noise(file: Path, *, seconds: int, gop: int = FPS, size: tuple[int, int] = (640, 360)) -> Path:
+    """A clip that compresses badly: about 3 MB a second at 640x360."""
+    random = np.random.default_rng(0)
+    with av.open(str(file), "w") as container:
+        stream = container.add_stream("libx264", rate=FPS, options={"preset": "ultrafast", "qp": "10"})
+        assert isinstance(stream, VideoStream)
+        stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
+        stream.codec_context.gop_size = gop
+        for number in range(seconds * FPS):
+            frame = av.VideoFrame.from_ndarray(random.integers(0, 256, (size[1], size[0]), np.uint8), format="gray")
+            frame = frame.reformat(format="yuv420p")
+            frame.pts, frame.time_base = number, Fraction(1, FPS)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return file
+
+
+async def test_a_group_of_pictures_longer_than_the_limit_is_cut_and_flagged(tmp_path: Path) -> None:
+    clip = make_noise(tmp_path / "noise.mp4", seconds=4, gop=1000)
+    limit = 1024 * 1024
+    async with ingest(channel("cam", 1, clip.as_uri()), segment_max_bytes=limit, segment_s=2) as received:
+        await received.until(lambda r: sum(s.frames for s in r.segments) >= 4 * FPS)
+        segments = received.segments
+        assert all(segment.size_bytes <= limit for segment in segments)
+        assert segments[0].cut
+        assert all(b.continues == a.cut for a, b in pairwise(segments))
+        assert gapless(segments)
+        assert segments[0].key_frames == 1
+
+
+async def test_a_full_spool_refuses_the_newest_and_hands_the_rest_over_in_order(tmp_path: Path) -> None:
+    clip = make_noise(tmp_path / "noise.mp4", seconds=2)
+    limit = 16 * 1024 * 1024
+    async with ingest(channel("cam", 1, clip.as_uri()), spool_max_bytes=limit, take=False) as received:
+        await received.until(lambda r: any(e.source == "spool.full" for e in r.events), 40)
+        status = received.service.statuses()[0]
+        assert status.lost_segments >= 1
+        assert status.spool_bytes <= limit
+        frames = len(received.frames)
+        await received.until(lambda r: len(r.frames) > frames + 5)  # analysis goes on
+        received.taking.set()
+        await received.until(lambda r: any(s.discontinuity is Discontinuity.LOSS for s in r.segments))
+        numbers = [segment.sequence for segment in received.segments]
+        assert numbers == list(range(len(numbers)))
+        assert all(a.end_ns <= b.start_ns for a, b in pairwise(received.segments))
+        await received.until(lambda r: any(e.source == "spool.full" and e.end_ns is not None for e in r.events))
+
+
+async def test_a_spool_that_cannot_be_made_stops_the_start_with_a_clear_message(tmp_path: Path, clip: Path) -> None:
+    (tmp_path / "spool").write_text("a file where the folder should be")
+    with pytest.raises(VedetteError, match="spool"):
+        async with ingest(channel("cam", 1, clip.as_uri()), data_dir=tmp_path):
+            pass
+
+
+async def test_an_unwritable_channel_folder_is_told_and_harms_no_other(tmp_path: Path, clip: Path) -> None:
+    (tmp_path / "spool").mkdir()
+    (tmp_path / "spool" / "cam").write_text("a file where the folder should be")
+    async with ingest(channel("cam", 1, clip.as_uri()), channel("two", 2, clip.as_uri()), data_dir=tmp_path) as received:
+        await received.until(lambda r: any(e.source == "spool.error" and e.channel == "cam" for e in r.events))
+        await received.until(lambda r: len(r.of("two")) >= 2)
+        await received.until(lambda r: sum(f.channel == "cam" for f in r.frames) >= 5)
+        (tmp_path / "spool" / "cam").unlink()
+        await received.until(lambda r: len(r.of("cam")) >= 1)
+
+
+async def test_what_waits_is_handed_over_after_a_restart(tmp_path: Path, clip: Path) -> None:
+    setup = channel("cam", 1, clip.as_uri())
+    async with ingest(setup, data_dir=tmp_path, take=False) as received:
+        await received.until(lambda r: any(s.spool_segments >= 2 for s in r.statuses))
+    async with ingest(data_dir=tmp_path) as received:  # the channel is not even configured any more
+        await received.until(lambda r: len(r.segments) >= 3)
+        assert gapless(received.segments)
+
+
+CRASHING = """
+import asyncio, sys
+from pathlib import Path
+from tests.support.ingest import channel, ingest
+async def main():
+    setups = [channel(f"cam{n}", n, sys.argv[2]) for n in (1, 2)]
+    async with ingest(*setups, data_dir=Path(sys.argv[1]), take=False) as received:
+        await received.until(lambda r: len(r.frames) >= 1)
+        print("running", flush=True)
+        await received.until(lambda r: False, 60)
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("wait_s", [0.3, 1.15, 2.0])
+def test_kill_9_loses_at_most_the_open_group_of_pictures(tmp_path: Path, clip: Path, wait_s: float) -> None:
+    arguments = [sys.executable, "-c", CRASHING, str(tmp_path), clip.as_uri()]
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2], env=os.environ) as process:
+        assert process.stdout is not None
+        assert "running" in process.stdout.readline()
+        begun = time.monotonic()
+        time.sleep(wait_s)  # a moment at random: there is nothing to wait for
+        process.send_signal(signal.SIGKILL)
+        process.wait(10)
+        ran_s = time.monotonic() - begun
+    spool = Spool(tmp_path / "spool", 1 << 30)
+    spool.open()
+    assert not list((tmp_path / "spool").rglob("*.part"))
+    for name in ("cam1", "cam2"):
+        number, frames, last = -1, 0, None
+        while (entry := spool.next_after(name, number)) is not None:
+            segment = spool.load(entry)
+            number = entry.number
+            seen = play(segment.payload, tmp_path)
+            assert seen.pictures == segment.frames
+            assert last is None or segment.start_ns == last.end_ns
+            frames, last = frames + segment.frames, segment
+        assert frames >= ran_s * FPS - FPS - 5  # a group of ten, and what was on its way
