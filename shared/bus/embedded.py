@@ -167,6 +167,11 @@ class EmbeddedBus:
         held = [self._partition(topic, number).log for number in range(topic.partitions)]
         return sum(log.end - max(log.first, log.committed(group) or 0) for log in held)
 
+    def held(self, topic: Topic[Any]) -> list[tuple[int, int]]:
+        """By partition: messages in memory, and their payload bytes."""
+        logs = [self._partition(topic, number).log for number in range(topic.partitions)]
+        return [(len(log), log.size_bytes) for log in logs]
+
     # -- what consumers call
 
     def leave(self, consumer: EmbeddedConsumer) -> None:

@@ -31,6 +31,7 @@ M = TypeVar("M", bound=Message)
 
 #: The active log segment is never deleted: small ones, so that retention by bytes and minutes is kept. On disk per partition.
 LOG_SEGMENT_BYTES = 128 * MIB
+METADATA_RETRY_S = 0.05
 
 
 class KafkaBus:
@@ -96,16 +97,31 @@ class KafkaBus:
             for name, code, *reason in answer.topic_errors:
                 if code not in (0, TopicAlreadyExistsError.errno):
                     raise BusError(f"topic {name} cannot be created: error {code} {reason}", where=self._where)
-            existing = {topic["topic"]: len(topic["partitions"]) for topic in await admin.describe_topics([t.name for t in self._topics])}
+            existing = await self._partitions(admin)
         finally:
             await admin.close()
         for topic in self._topics:
-            if existing.get(topic.name, topic.partitions) not in (0, topic.partitions):  # 0: not yet known everywhere
+            if existing[topic.name] != topic.partitions:
                 raise ConfigError(
                     f"topic {topic.name} has {existing[topic.name]} partitions, {topic.partitions} are needed",
                     where=self._where,
                     hint="partitions fix the order per channel: use an empty cluster, or other topics",
                 )
+
+    async def _partitions(self, admin: AIOKafkaAdminClient) -> dict[str, int]:
+        """Partitions by topic, once the brokers know all of them: a new topic takes a moment to get around.
+
+        Raises:
+            BusUnavailable: they do not in time.
+        """
+        names = [topic.name for topic in self._topics]
+        deadline_ns = self._clock.monotonic_ns() + REQUEST_TIMEOUT_MS * NS_PER_MS
+        while self._clock.monotonic_ns() < deadline_ns:
+            found = {topic["topic"]: len(topic["partitions"]) for topic in await admin.describe_topics(names)}
+            if all(found.get(name) for name in names):
+                return found
+            await self._clock.sleep(METADATA_RETRY_S)
+        raise BusUnavailable("the topics that were made do not appear", where=self._where)
 
     def _declared(self, topic: Topic[Any]) -> NewTopic:
         retention_ms = topic.retention_ns // NS_PER_MS

@@ -8,9 +8,9 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 
 import pytest
-from aiokafka import AIOKafkaProducer
-from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka import AIOKafkaProducer  # type: ignore[import-untyped]  # aiokafka is untyped
+from aiokafka.admin import AIOKafkaAdminClient  # type: ignore[import-untyped]  # aiokafka is untyped
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType  # type: ignore[import-untyped]  # aiokafka is untyped
 
 from shared.bus.kafka import KafkaBus
 from shared.bus.port import Consumer
@@ -109,7 +109,7 @@ async def test_without_a_broker_the_bus_is_unavailable() -> None:
     await bus.stop()
 
 
-async def test_a_broker_that_is_killed_and_comes_back_loses_nothing_acknowledged(broker: KafkaServer, bus: KafkaBus, topics: Topics) -> None:
+async def test_a_killed_broker_that_comes_back_has_lost_nothing_acknowledged(broker: KafkaServer, bus: KafkaBus, topics: Topics) -> None:
     consumer = await bus.consumer([topics.events], group="g")
     await bus.producer.publish(topics.events, event(0, 0))
     await consumer.commit(positions(await read(consumer, 1)))
