@@ -29,7 +29,7 @@ importlib.import_module(sys.argv[1])
 #: Ours; and what comes with the system's Python, which only the independent RTSP server of the tests uses.
 OWN = {"services", "shared", "tests", "bench", "gi"}
 #: What a declared package documents as the place of its own parts.
-PART_OF = {"pydantic_core": "pydantic", "annotated_types": "pydantic", "starlette": "fastapi", "torch": "ultralytics"}
+PART_OF = {"pydantic_core": "pydantic", "annotated_types": "pydantic", "starlette": "fastapi", "torch": "ultralytics", "urllib3": "minio"}
 DETECTION = ("torch", "torchvision", "ultralytics", "openvino", "onnxruntime", "onnx", "cv2", "scipy")
 HTTP_SERVER = ("uvicorn", "websockets", "argon2")
 CATALOGUE = ("minio", "sqlalchemy", "alembic")

@@ -1,0 +1,108 @@
+"""`vedette run` as a process: what it prints, how it stops, and that it keeps its folder to itself."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+VEDETTE = Path(sys.executable).with_name("vedette")
+pytestmark = pytest.mark.integration
+
+
+def site(folder: Path, extra: str = "") -> Path:
+    """A site without cameras or detection, on any free port."""
+    file = folder / "site.yml"
+    file.write_text(f"data_dir: data\nconsole: {{port: 0}}\n{extra}", encoding="utf-8")
+    return file
+
+
+class Running:
+    """A process of `vedette run`, its output read line by line."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self.process = process
+        self.lines: list[str] = []
+
+    def until(self, part: str) -> str:
+        """Read on to the first line that holds `part`."""
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.lines.append(line.rstrip("\n"))
+            if part in line:
+                return self.lines[-1]
+        raise AssertionError(f"it ended without saying {part!r}:\n" + "\n".join(self.lines))
+
+    def rest(self) -> list[str]:
+        """What it says from here to its end."""
+        out, _ = self.process.communicate(timeout=60)
+        return out.splitlines()
+
+
+@contextmanager
+def running(file: Path) -> Iterator[Running]:
+    command = [str(VEDETTE), "run", str(file)]
+    env = {**os.environ, "PYTHONUNBUFFERED": "1", "NO_COLOR": "1"}
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=env, stdin=subprocess.DEVNULL, start_new_session=True
+    ) as process:
+        try:
+            yield Running(process)
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_it_says_where_the_page_is_and_stops_in_order(tmp_path: Path, number: signal.Signals) -> None:
+    with running(site(tmp_path)) as vedette:
+        url = vedette.until("Page:").split()[-1]
+        assert vedette.until("Password:").endswith(str(tmp_path / "data" / "admin-password"))
+        vedette.until("Ctrl-C stops")
+        assert (tmp_path / "data" / "admin-password").stat().st_mode & 0o777 == 0o600
+        assert httpx.get(f"{url}/healthz", timeout=30).status_code in (200, 503)
+        vedette.process.send_signal(number)
+        said = vedette.rest()
+        assert vedette.process.returncode == 0
+    assert [line for line in said if line.endswith(": stopping")] == [
+        f"{name}: stopping" for name in ("ingest", "analytics", "alarms", "storage", "console")
+    ]
+    assert (tmp_path / "data" / "log" / "vedette.log").exists()
+
+
+def test_a_second_one_on_the_same_folder_is_refused(tmp_path: Path) -> None:
+    file = site(tmp_path)
+    with running(file) as first:
+        first.until("Ctrl-C stops")
+        for command in ("run", "check"):
+            second = subprocess.run([VEDETTE, command, file], capture_output=True, text=True, timeout=60, check=False)
+            assert second.returncode == 2
+            assert f"another Vedette (process {first.process.pid}) is running on this data folder" in second.stderr
+
+
+def test_after_a_kill_it_starts_again_and_the_store_is_in_order(tmp_path: Path) -> None:
+    file = site(tmp_path)
+    for _ in range(2):
+        with running(file) as vedette:
+            vedette.until("Ctrl-C stops")
+            vedette.process.kill()
+    done = subprocess.run([VEDETTE, "check", file, "--deep"], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout.strip()) == (0, "The store is in order.")
+
+
+def test_a_port_in_use_stops_the_page_but_not_the_recorder(tmp_path: Path) -> None:
+    with running(site(tmp_path)) as first:
+        port = first.until("Page:").rpartition(":")[2]
+        other = tmp_path / "other"
+        other.mkdir()
+        file = site(other)
+        file.write_text(f"data_dir: data\nconsole: {{port: {port}}}\n", encoding="utf-8")
+        with running(file) as second:
+            assert "console: could not start: console.host, console.port" in second.until("could not start")
+            second.until("Ctrl-C stops")
