@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import socket
 import stat
 from contextlib import AsyncExitStack
@@ -22,12 +21,21 @@ from tests.unit.console import stand
 
 pytestmark = pytest.mark.integration
 
-PRIVATE = ("/api/site", "/api/status", "/api/alarms", "/api/openapi.json", "/api/channels/gate/live.jpg", "/static/js/main.js", "/metrics", "/nowhere")
+PRIVATE = (
+    "/api/site",
+    "/api/status",
+    "/api/alarms",
+    "/api/openapi.json",
+    "/api/channels/gate/live.jpg",
+    "/static/js/main.js",
+    "/metrics",
+    "/nowhere",
+)
 
 
 async def test_strangers_get_the_login_page_the_probe_and_nothing_else(tmp_path: Path) -> None:
     async with stand.running(tmp_path) as s, s.client() as client:
-        for path in PRIVATE:
+        for path in (*PRIVATE, "/metrics", "/nowhere"):
             assert (await client.get(path)).status_code == 401, path
         page = await client.get("/")
         assert (page.status_code, page.headers["location"]) == (303, "/login")
@@ -47,7 +55,7 @@ async def test_the_password_is_made_once_for_its_owner_only(tmp_path: Path, capl
     async with stand.running(tmp_path) as s:
         first = s.password
         for name in ("admin-password", "console/users.json"):
-            assert stat.S_IMODE(os.stat(tmp_path / name).st_mode) == 0o600
+            assert stat.S_IMODE((tmp_path / name).stat().st_mode) == 0o600
     users = (tmp_path / "console" / "users.json").read_text()
     assert "$argon2id$" in users
     assert first not in users + caplog.text
@@ -102,12 +110,11 @@ async def test_many_tries_at_once_get_no_more_than_one_after_the_other(tmp_path:
 
 
 async def test_other_sites_can_change_nothing(tmp_path: Path) -> None:
-    async with stand.running(tmp_path) as s:
-        async with s.logged_in() as client:
-            for headers in ({"origin": "https://evil.example"}, {"origin": "null"}, {"sec-fetch-site": "cross-site"}):
-                assert (await client.post("/api/alarms/x/acknowledge", headers=headers)).status_code == 403
-                assert (await client.delete("/api/session", headers=headers)).status_code == 403
-            assert (await client.delete("/api/session", headers={"origin": s.console.url})).status_code == 204
+    async with stand.running(tmp_path) as s, s.logged_in() as client:
+        for headers in ({"origin": "https://evil.example"}, {"origin": "null"}, {"sec-fetch-site": "cross-site"}):
+            assert (await client.post("/api/alarms/x/acknowledge", headers=headers)).status_code == 403
+            assert (await client.delete("/api/session", headers=headers)).status_code == 403
+        assert (await client.delete("/api/session", headers={"origin": s.console.url})).status_code == 204
 
 
 async def test_behind_a_tls_proxy_the_cookie_is_secure_and_its_origin_is_ours(tmp_path: Path) -> None:
@@ -120,21 +127,22 @@ async def test_behind_a_tls_proxy_the_cookie_is_secure_and_its_origin_is_ours(tm
 
 
 async def test_every_answer_keeps_the_page_to_itself(tmp_path: Path) -> None:
-    async with stand.running(tmp_path) as s:
-        async with s.logged_in() as client:
-            for path in ("/", "/login", "/healthz", "/api/site", "/static/js/main.js", "/nowhere"):
-                headers = (await client.get(path)).headers
-                assert "default-src 'self'" in headers["content-security-policy"], path
-                assert "frame-ancestors 'none'" in headers["content-security-policy"]
-                assert headers["x-content-type-options"] == "nosniff"
-                assert headers["referrer-policy"] == "no-referrer"
-                assert "server" not in headers
-            assert (await client.get("/api/site")).headers["cache-control"] == "no-store"
+    async with stand.running(tmp_path) as s, s.logged_in() as client:
+        for path in ("/", "/login", "/healthz", "/api/site", "/static/js/main.js", "/nowhere"):
+            headers = (await client.get(path)).headers
+            assert "default-src 'self'" in headers["content-security-policy"], path
+            assert "frame-ancestors 'none'" in headers["content-security-policy"]
+            assert headers["x-content-type-options"] == "nosniff"
+            assert headers["referrer-policy"] == "no-referrer"
+            assert "server" not in headers
+        assert (await client.get("/api/site")).headers["cache-control"] == "no-store"
 
 
 async def test_no_answer_holds_a_secret(tmp_path: Path) -> None:
     async with stand.running(tmp_path) as s:
-        s.answers.health["ingest"] = Health(False, f"rtsp://viewer:{stand.CAMERA_PASSWORD}@10.77.0.1/ failed", {"url": f"x?token={stand.WEBHOOK_SECRET}"})
+        s.answers.health["ingest"] = Health(
+            False, f"rtsp://viewer:{stand.CAMERA_PASSWORD}@10.77.0.1/ failed", {"url": f"x?token={stand.WEBHOOK_SECRET}"}
+        )
         async with s.logged_in() as client:
             schema = (await client.get("/api/openapi.json")).json()
             paths = [path for path, item in schema["paths"].items() if "get" in item and "{" not in path]
@@ -157,19 +165,18 @@ async def test_metrics_take_a_session_or_the_password(tmp_path: Path) -> None:
 
 
 async def test_status_and_live_picture_follow_the_bus(tmp_path: Path) -> None:
-    async with stand.running(tmp_path) as s:
-        async with s.logged_in() as client:
-            assert (await client.get("/api/channels/gate/live.jpg")).status_code == 404
-            now_ns = s.clock.now_ns()
-            await s.bus.producer.publish(CHANNEL_STATUS, stand.status("gate", 1, now_ns))
-            await s.bus.producer.publish(FRAMES, stand.frame("gate", 1, 3, now_ns))
-            async with asyncio.timeout(10):
-                while (picture := await client.get("/api/channels/gate/live.jpg")).status_code == 404:
-                    await asyncio.sleep(0.01)
-                while (await client.get("/api/status")).json()["channels"][0]["state"] != "online":
-                    await asyncio.sleep(0.01)
-            assert picture.headers["x-capture-ns"] == str(now_ns)
-            assert picture.content[:2] == b"\xff\xd8"
+    async with stand.running(tmp_path) as s, s.logged_in() as client:
+        assert (await client.get("/api/channels/gate/live.jpg")).status_code == 404
+        now_ns = s.clock.now_ns()
+        await s.bus.producer.publish(CHANNEL_STATUS, stand.status("gate", 1, now_ns))
+        await s.bus.producer.publish(FRAMES, stand.frame("gate", 1, 3, now_ns))
+        async with asyncio.timeout(10):
+            while (picture := await client.get("/api/channels/gate/live.jpg")).status_code == 404:
+                pass
+            while (await client.get("/api/status")).json()["channels"][0]["state"] != "online":
+                pass
+        assert picture.headers["x-capture-ns"] == str(now_ns)
+        assert picture.content[:2] == b"\xff\xd8"
 
 
 async def test_a_busy_port_and_broken_accounts_say_what_to_do(tmp_path: Path) -> None:
@@ -189,12 +196,11 @@ async def test_stopping_cuts_a_download_that_nobody_reads(tmp_path: Path) -> Non
     big = tmp_path / "big.mp4"
     with big.open("wb") as file:
         file.truncate(200_000_000)
-    async with asyncio.timeout(30), AsyncExitStack() as cut:
-        async with stand.running(tmp_path) as s:
-            s.answers.files["big"] = big
-            client = await cut.enter_async_context(s.logged_in())
-            answer = await cut.enter_async_context(client.stream("GET", "/api/recordings/big/media"))
-            assert answer.status_code == 200
+    async with asyncio.timeout(30), AsyncExitStack() as cut, stand.running(tmp_path) as s:
+        s.answers.files["big"] = big
+        client = await cut.enter_async_context(s.logged_in())
+        answer = await cut.enter_async_context(client.stream("GET", "/api/recordings/big/media"))
+        assert answer.status_code == 200
     async with s.client() as late:
         with pytest.raises(httpx.ConnectError):
             await late.get("/healthz")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -22,6 +23,7 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shuti
 pytestmark = [pytest.mark.integration, pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")]
 
 S = 1_000_000_000
+_ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
 
 
 @asynccontextmanager
@@ -29,11 +31,15 @@ async def browsing(s: stand.Stand, *, log_in: bool = True, **context: Any) -> As
     """A page of the console; anything loaded from elsewhere and any error in its scripts fails the test."""
     problems: list[str] = []
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"])
+        browser = await playwright.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
+        )
         page = await (await browser.new_context(viewport={"width": 1440, "height": 900}, **context)).new_page()
         page.on("pageerror", lambda error: problems.append(str(error)))
         page.on("console", lambda message: problems.append(message.text) if "Content Security Policy" in message.text else None)
-        page.on("request", lambda request: None if request.url.startswith((s.console.url, "blob:", "data:")) else problems.append(request.url))
+        page.on(
+            "request", lambda request: None if request.url.startswith((s.console.url, "blob:", "data:")) else problems.append(request.url)
+        )
         try:
             await page.goto(s.console.url)
             if log_in:
@@ -133,7 +139,14 @@ async def test_an_alarm_shows_at_once_its_picture_follows_and_it_is_acknowledged
         s.answers.alarms["a1"] = alarm
         await s.bus.producer.publish(ALARMS, alarm)
         notice = ActionMessage(
-            channel="gate", channel_number=1, action_id="n", alarm_id="a1", action="show_message", phase="requested", at_ns=alarm.at_ns, text="Someone crossed"
+            channel="gate",
+            channel_number=1,
+            action_id="n",
+            alarm_id="a1",
+            action="show_message",
+            phase="requested",
+            at_ns=alarm.at_ns,
+            text="Someone crossed",
         )
         await s.bus.producer.publish(ACTIONS, notice)
         entry = page.locator("[data-alarm=a1]")
@@ -147,7 +160,7 @@ async def test_an_alarm_shows_at_once_its_picture_follows_and_it_is_acknowledged
         await s.bus.producer.publish(ALARMS, stored)
         await expect(entry.locator("img")).to_be_visible()
         assert await entry.locator("img").evaluate("image => image.naturalWidth") == 640
-        await expect(entry).to_contain_text("× 3")
+        await expect(entry).to_contain_text("\N{MULTIPLICATION SIGN} 3")
         await entry.get_by_role("button", name="Acknowledge Over the fence").click()
         await expect(entry).to_have_class("entry acked")
         assert s.answers.alarms["a1"].acknowledged_by == "admin"
@@ -176,7 +189,7 @@ def record(s: stand.Stand, tmp_path: Path) -> int:
     return start_ns
 
 
-_PLAYING = "() => [...document.querySelectorAll('video')].find(video => !video.hidden)?.dataset.file"
+_PLAYING = "video:not([hidden])"
 
 
 async def test_an_alarm_plays_at_its_moment_and_on_into_the_next_files(tmp_path: Path) -> None:
@@ -184,13 +197,13 @@ async def test_an_alarm_plays_at_its_moment_and_on_into_the_next_files(tmp_path:
         start_ns = record(s, tmp_path)
         s.answers.alarms["a1"] = stand.alarm("a1", "gate", 1, start_ns + 4 * S)
         async with browsing(s) as page:
+            playing = page.locator(_PLAYING)
             await page.get_by_role("button", name="Play back: Over the fence").click()
-            await page.wait_for_function(f"({_PLAYING})() === 'r0'")
+            await expect(playing).to_have_attribute("data-file", "r0")
             await expect(page.locator(".stamp")).to_be_visible()
-            video = page.locator("video:not([hidden])")
-            assert 0.9 <= await video.evaluate("video => video.currentTime") < 3, "3 s before the alarm is 1 s into the first file"
-            await page.wait_for_function(f"({_PLAYING})() === 'r1'", timeout=20_000)
-            await page.wait_for_function(f"({_PLAYING})() === 'r2'", timeout=20_000)
+            assert 0.9 <= await playing.evaluate("video => video.currentTime") < 3, "3 s before the alarm is 1 s into the first file"
+            await expect(playing).to_have_attribute("data-file", "r1", timeout=20_000)
+            await expect(playing).to_have_attribute("data-file", "r2", timeout=20_000)
             await expect(page.locator("#toasts")).to_contain_text("20 s later")
             await page.get_by_role("button", name="Lock this recording").click()
             await expect(page.get_by_role("button", name="Unlock this recording")).to_be_visible()
@@ -199,24 +212,54 @@ async def test_an_alarm_plays_at_its_moment_and_on_into_the_next_files(tmp_path:
             await expect(page.locator(".wall")).to_be_visible()
 
 
+#: Of a track: the x of its pixels by what they say.
+_COLOURS = """canvas => {
+  const pixels = canvas.getContext('2d').getImageData(0, canvas.height / 2, canvas.width, 1).data, found = {};
+  for (let at = 0; at < pixels.length; at += 4) {
+    const [r, g] = pixels.subarray(at, at + 2);
+    (found[r > 200 && g < 120 ? 'alarm' : g > 130 && r < 90 ? 'general' : 'none'] ??= []).push(at / 4);
+  }
+  return found;
+}"""
+
+
 async def test_the_time_bar_shows_what_is_kept_and_a_click_plays_it(tmp_path: Path) -> None:
     async with stand.running(tmp_path) as s:
         record(s, tmp_path)
         async with browsing(s) as page:
             await page.get_by_role("button", name="1 h").click()
             track = page.locator(".track[data-channel=gate]")
-            colours = """canvas => { const p = canvas.getContext('2d').getImageData(0, canvas.height / 2, canvas.width, 1).data, found = {};
-              for (let i = 0; i < p.length; i += 4) { const kind = p[i] > 200 && p[i + 1] < 120 ? 'alarm' : p[i + 1] > 130 && p[i] < 90 ? 'general' : 'none';
-                (found[kind] ??= []).push(i / 4); } return found; }"""
-            await page.wait_for_function(f"canvas => ({colours})(canvas).alarm", arg=await track.locator("canvas").element_handle())
-            found = await track.locator("canvas").evaluate(colours)
+            async with asyncio.timeout(15):
+                while "alarm" not in (found := await track.locator("canvas").evaluate(_COLOURS)):
+                    pass
             assert found["general"]
             assert len(found["none"]) > 50 * len(found["alarm"])
             await track.click(position={"x": found["alarm"][0] + 1, "y": 10})
-            await page.wait_for_function(f"['r0', 'r1'].includes(({_PLAYING})())")
+            await expect(page.locator(_PLAYING)).to_have_attribute("data-file", re.compile("r[01]"))
             await track.focus()
             await page.keyboard.press("Home")
             assert "no recording" in (await track.get_attribute("aria-valuetext") or "")
+
+
+async def test_what_a_centre_did_not_take_is_sent_again(tmp_path: Path) -> None:
+    async with stand.running(tmp_path) as s:
+        s.answers.centres = [{"id": "station", "queued": 3, "disabled": ""}]
+        s.answers.dead_letters = [{"centre": "station", "id": str(number), "error": "timed out"} for number in range(2)]
+        s.answers.storage = {
+            "used_bytes": 30_000_000_000,
+            "free_bytes": 70_000_000_000,
+            "limit_bytes": 100_000_000_000,
+            "policy": "overwrite",
+        }
+        async with browsing(s) as page:
+            system = page.locator("#system")
+            await expect(system).to_contain_text("3 waiting, 2 not delivered")
+            await expect(system).to_contain_text("30 GB of 100 GB")
+            await expect(system.get_by_role("meter")).to_have_attribute("aria-valuenow", "30")
+            await system.get_by_role("button", name="Send again").click()
+            await expect(system).to_contain_text("3 waiting")
+            await expect(system.get_by_role("button", name="Send again")).to_have_count(0)
+            assert s.answers.dead_letters == []
 
 
 async def test_on_a_phone_one_view_at_a_time_fits_the_width(tmp_path: Path) -> None:

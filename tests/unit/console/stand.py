@@ -34,6 +34,7 @@ from shared.service import Health, Runtime
 
 WEBHOOK_SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 CAMERA_PASSWORD = "tiger-in-the-tank"
+ZONE = [(0.1, 0.5), (0.7, 0.4), (0.8, 0.95), (0.15, 0.95)]
 LINE = [(0.62, 0.05), (0.62, 0.98)]
 
 
@@ -60,7 +61,7 @@ def site_of(**console: Any) -> SiteConfig:
                     ],
                 ),
                 camera(
-                    2, "yard", "Yard", rules=[{"kind": "intrusion", "id": "yard", "name": "Yard at night", "zone": [(0.1, 0.5), (0.7, 0.4), (0.8, 0.95), (0.15, 0.95)]}]
+                    2, "yard", "Yard", rules=[{"kind": "intrusion", "id": "yard", "name": "Yard at night", "zone": ZONE}]
                 ),
                 camera(3, "quay", "Quay"),
                 camera(4, "attic", "Attic <b>&amp;</b>", analysis={"enabled": False}),
@@ -79,6 +80,7 @@ class Answers:
     alarms: dict[str, AlarmMessage] = field(default_factory=dict)
     counts: list[dict[str, Any]] = field(default_factory=list)
     centres: list[dict[str, Any]] = field(default_factory=list)
+    dead_letters: list[dict[str, Any]] = field(default_factory=list)
     storage: dict[str, Any] = field(default_factory=dict)
     health: dict[str, Health] = field(default_factory=lambda: {"storage": Health(True, "well")})
 
@@ -144,6 +146,16 @@ def _alarms_router(answers: Answers) -> APIRouter:
     @router.get("/centres")
     async def centres() -> dict[str, Any]:
         return {"centres": answers.centres}
+
+    @router.get("/dead-letters")
+    async def dead_letters(limit: int = 100) -> dict[str, Any]:
+        return {"dead_letters": answers.dead_letters[:limit]}
+
+    @router.post("/dead-letters/replay")
+    async def replay(body: dict[str, Any]) -> dict[str, int]:
+        sent = [letter for letter in answers.dead_letters if letter["centre"] == body["centre"]]
+        answers.dead_letters = [letter for letter in answers.dead_letters if letter not in sent]
+        return {"replayed": len(sent)}
 
     @router.get("/counts")
     async def counts() -> dict[str, Any]:
@@ -259,6 +271,6 @@ def write_mp4(path: Path, seconds: int, *, fps: int = 10, first_step: int = 0) -
 def recording(id_: str, channel: str, start_ns: int, seconds: int, *, kind: str = "general", **more: Any) -> dict[str, Any]:
     end_ns = start_ns + seconds * 1_000_000_000
     return {
-        "id": id_, "channel": channel, "stream": "main", "start_ns": start_ns, "end_ns": end_ns, "size_bytes": 120_000, "frames": seconds * 10,
-        "codec": "h264", "width": 640, "height": 360, "kind": kind, "locked": False, "open": False, **more,
+        "id": id_, "channel": channel, "stream": "main", "start_ns": start_ns, "end_ns": end_ns, "size_bytes": 120_000,
+        "frames": seconds * 10, "codec": "h264", "width": 640, "height": 360, "kind": kind, "locked": False, "open": False, **more,
     }  # fmt: skip

@@ -5,12 +5,14 @@ import { empty, h } from "./dom.js";
 import { bytesText } from "./format.js";
 
 const EVERY_MS = 5000;
+const MOST_LETTERS = 200;
 const LOW_SHARE = 92;
 
 export class System {
   #status = null;
   #storage = null;
   #centres = null;
+  #letters = null;
   #details = matchMedia("(max-width: 760px)").matches;
 
   constructor(element, site, chip, actions) {
@@ -35,7 +37,8 @@ export class System {
 
   async load() {
     const quiet = (path) => api(path).catch(() => null);
-    [this.#status, this.#storage, this.#centres] = await Promise.all([quiet("/api/status"), quiet("/api/storage"), quiet("/api/centres")]);
+    const paths = ["/api/status", "/api/storage", "/api/centres", `/api/dead-letters?limit=${MOST_LETTERS}`];
+    [this.#status, this.#storage, this.#centres, this.#letters] = await Promise.all(paths.map(quiet));
     this.#show();
   }
 
@@ -105,12 +108,12 @@ export class System {
   }
 
   #centre(centre) {
-    const queued = centre.queued ?? centre.waiting ?? centre.queue ?? 0;
-    const dead = centre.dead_letters ?? centre.dead ?? 0;
-    const off = centre.enabled === false || centre.disabled === true;
-    const note = [off ? "switched off" : null, queued ? `${queued} waiting` : null, dead ? `${dead} not delivered` : null].filter(Boolean).join(", ") || "delivered";
+    const { queued, disabled: off } = centre;
+    const letters = (this.#letters?.dead_letters ?? []).filter((letter) => letter.centre === centre.id);
+    const dead = letters.length;
+    const note = [off ? `off: ${off}` : null, queued ? `${queued} waiting` : null, dead ? `${dead}${dead >= MOST_LETTERS ? "+" : ""} not delivered` : null].filter(Boolean).join(", ") || "delivered";
     const act = (text, path, body) => h("button", { type: "button", on: { click: (event) => this.#act(event.currentTarget, path, body) } }, text);
-    return h("li", { title: centre.last_error ?? "" }, h("span", { class: `dot ${off || dead ? "bad" : queued ? "warn" : "ok"}` }), h("span", {}, centre.id),
+    return h("li", { title: letters[0]?.error ?? "" }, h("span", { class: `dot ${off || dead ? "bad" : queued ? "warn" : "ok"}` }), h("span", {}, centre.id),
       h("span", { class: "note" }, note),
       off || dead ? h("span", { class: "actions" },
         off ? act("Switch on", `/api/centres/${encodeURIComponent(centre.id)}/enable`) : null,
