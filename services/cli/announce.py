@@ -8,12 +8,15 @@ from zoneinfo import ZoneInfo
 from services.cli.output import say
 from shared.bus.port import Bus
 from shared.config.site import SiteConfig
-from shared.domain.clock import NS_PER_S
+from shared.domain.clock import NS_PER_S, Clock, seconds_to_ns
 from shared.domain.redact import redact
 from shared.messages import AlarmMessage, AlarmState, EventKind
+from shared.service import Service
 from shared.topics import ALARMS
 
 POLL_S = 1.0
+#: Progress of what gets ready beside the recorder is told at most this often.
+TELL_EVERY_S = 5.0
 _WORDS = {"a_to_b": "A to B", "b_to_a": "B to A"}
 
 
@@ -50,3 +53,14 @@ async def announce_alarms(bus: Bus, site: SiteConfig) -> None:
                     say(alarm_line(alarm, site), style="red" if alarm.kind is EventKind.EXCEPTION else "yellow")
     finally:
         await consumer.close()
+
+
+async def announce_ready(service: Service, clock: Clock) -> None:
+    """Tell how far a service is that gets ready beside the others, until it is."""
+    told, told_ns = "", 0
+    while not (health := service.health()).ok:
+        if health.summary != told and clock.monotonic_ns() - told_ns >= seconds_to_ns(TELL_EVERY_S):
+            told, told_ns = health.summary, clock.monotonic_ns()
+            say(redact(f"{service.name}: {told}"))
+        await clock.sleep(POLL_S)
+    say(f"{service.name}: ready", style="green")

@@ -8,7 +8,7 @@ from functools import partial
 
 from rich.text import Text
 
-from services.cli.announce import announce_alarms
+from services.cli.announce import announce_alarms, announce_ready
 from services.cli.output import ERR, say
 from services.cli.stopping import stop_signals
 from services.cli.wiring import START_ORDER, Wiring
@@ -55,6 +55,8 @@ async def serve(site: SiteConfig, clock: Clock, names: Sequence[str] = START_ORD
             await starting
             supervisor.spawn("cli.alarms", partial(announce_alarms, wiring.bus, site))
             _welcome(wiring)
+            if (analytics := wiring.services.get("analytics")) is not None:
+                supervisor.spawn("cli.analytics", partial(announce_ready, analytics, clock))
             if limit_s is not None:
                 supervisor.spawn("cli.limit", partial(_stop_after, clock, limit_s, stop))
             await stop.wait()

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from services.cli.announce import alarm_line
+import asyncio
+
+import pytest
+
+from services.cli.announce import TELL_EVERY_S, alarm_line, announce_ready
 from shared.config.load import parse_site
-from shared.domain.clock import NS_PER_S
+from shared.domain.clock import NS_PER_S, ManualClock
 from shared.domain.targets import TargetClass
 from shared.messages import AlarmMessage, AlarmState, EventKind
+from shared.service import Health
 
 SITE = parse_site(
     """
@@ -43,3 +48,42 @@ def test_an_exception_has_its_message_without_secrets() -> None:
 def test_counts_are_shown() -> None:
     line = alarm_line(alarm(kind=EventKind.PEOPLE_COUNTING, source="gone", counts={"enter": 3, "leave": 1}), SITE)
     assert line.endswith("gone  people counting  enter 3, leave 1")
+
+
+class Preparing:
+    """A service that gets ready bit by bit."""
+
+    name = "analytics"
+
+    def __init__(self) -> None:
+        self.now = Health(ok=False, summary="preparing 0 %")
+
+    async def start(self) -> None: ...
+
+    async def stop(self) -> None: ...
+
+    def health(self) -> Health:
+        return self.now
+
+
+async def test_progress_is_told_now_and_then_until_it_is_ready(capsys: pytest.CaptureFixture[str]) -> None:
+    service, clock = Preparing(), ManualClock()
+    clock.advance(TELL_EVERY_S)
+
+    async def second() -> None:
+        while not clock.sleepers:  # noqa: ASYNC110  # a manual clock has no event for this; each turn lets the task run
+            await asyncio.sleep(0)
+        clock.advance(1)
+        await asyncio.sleep(0)
+
+    task = asyncio.create_task(announce_ready(service, clock))
+    for percent in range(12):
+        service.now = Health(ok=False, summary=f"preparing {percent} %")
+        await second()
+    service.now = Health(ok=True)
+    await second()
+    await task
+    said = capsys.readouterr().out.splitlines()
+    assert said[0] == "analytics: preparing 0 %"
+    assert said[-1] == "analytics: ready"
+    assert 3 <= len(said) <= 5
