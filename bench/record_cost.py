@@ -1,0 +1,233 @@
+"""What recording costs: CPU and memory per 1080p25 4 Mbit/s camera, against `ffmpeg -c copy -f segment` in the same run.
+
+    python bench/record_cost.py [--cameras 1 8 16] [--seconds 25]
+
+The camera simulator serves RTSP over TCP from a process of its own. Peer: one ffmpeg per camera. Ours: one process with ingest, its
+spool, the embedded bus and storage (files, catalogue), analysis off. CPU is utime + stime of /proc over the same window, as a share
+of one core; memory is PSS (what a process shares counts in part). Prints ratios; gates nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
+
+WARM_UP_S = 6.0
+BIT_RATE, FPS, GOP, CLIP_S = "4M", 25, 50, 12
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Per camera: CPU in percent of one core, memory in MiB, megabits recorded per second."""
+
+    cpu: float
+    mib: float
+    mbit: float
+
+
+def make_clip(file: Path) -> None:
+    """A 1080p25 H.264 clip of 4 Mbit/s constant bit rate with a GOP of 2 s and no B-frames, as cameras send it."""
+    source = f"testsrc2=size=1920x1080:rate={FPS}:duration={CLIP_S},noise=alls=12:allf=t"
+    codec = ["-c:v", "libx264", "-preset", "veryfast", "-bf", "0", "-g", str(GOP), "-keyint_min", str(GOP), "-sc_threshold", "0"]
+    rate = ["-b:v", BIT_RATE, "-maxrate", BIT_RATE, "-bufsize", BIT_RATE, "-pix_fmt", "yuv420p"]
+    subprocess.run(["ffmpeg", "-v", "error", "-y", "-f", "lavfi", "-i", source, *codec, *rate, str(file)], check=True)
+
+
+async def serve(file: Path, count: int) -> None:
+    """The cameras' process: prints the port and serves until it is killed."""
+    from services.cli.demo.camera import CameraSimulator
+    from services.cli.demo.simulated import CameraSpec
+    from shared.domain.clock import SystemClock
+
+    async with CameraSimulator(SystemClock()) as simulator:
+        for number in range(count):
+            await simulator.add(CameraSpec(f"/cam{number}", file))
+        print(simulator.port, flush=True)
+        await asyncio.Event().wait()
+
+
+async def record(folder: Path, urls: list[str]) -> None:
+    """Our process: ingest, spool, bus and storage, until it is told to stop."""
+    from services.ingest.app import create as create_ingest
+    from shared.bus.embedded import EmbeddedBus
+    from shared.config.site import SiteConfig
+    from shared.domain.clock import SystemClock
+    from shared.report import Reporter
+    from shared.service import Runtime, Service
+
+    clock = SystemClock()
+    bus = EmbeddedBus(clock)
+    await bus.start()
+    channels = [
+        {"id": f"cam{number}", "number": number + 1, "main": {"url": url}, "analysis": {"enabled": False}}
+        for number, url in enumerate(urls)
+    ]
+    site = SiteConfig.model_validate({"data_dir": str(folder), "channels": channels})
+    runtime = Runtime(site, bus, clock, folder, Reporter(bus.producer, clock, "bench"))
+    services: list[Service] = []
+    try:
+        from services.storage.app import create as create_storage
+    except ImportError:
+        print("storage is not installed: segments are read and committed only", file=sys.stderr)
+        sink = asyncio.create_task(swallow(bus))
+    else:
+        services.append(create_storage(runtime))
+        sink = None
+    services.append(create_ingest(runtime))
+    stop = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    for service in services:
+        await service.start()
+    print("recording", flush=True)
+    await stop.wait()
+    for service in reversed(services):
+        await service.stop()
+    if sink is not None:
+        sink.cancel()
+    await bus.stop()
+
+
+async def swallow(bus: object) -> None:
+    """In storage's place while it is missing: write each payload to one file per channel and commit."""
+    from shared.bus.embedded import EmbeddedBus
+    from shared.messages import SegmentMessage
+    from shared.topics import SEGMENTS
+
+    assert isinstance(bus, EmbeddedBus)
+    consumer = await bus.consumer([SEGMENTS], group="storage")
+    with tempfile.TemporaryDirectory() as folder:
+        while True:
+            for found in await consumer.poll():
+                message = found.message
+                assert isinstance(message, SegmentMessage)
+                await asyncio.to_thread(append, Path(folder) / message.channel, message.payload)
+                await consumer.commit([found.position])
+
+
+def append(file: Path, payload: bytes) -> None:
+    """Append and fsync."""
+    with file.open("ab") as out:
+        out.write(payload)
+        out.flush()
+        os.fsync(out.fileno())
+
+
+def cpu_seconds(pid: int) -> float:
+    """utime + stime of a process."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def pss_mib(pid: int) -> float:
+    """Proportional set size."""
+    text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    return next(int(line.split()[1]) for line in text.splitlines() if line.startswith("Pss:")) / 1024
+
+
+def written(folder: Path) -> int:
+    """Bytes of all files below a folder."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def watch(pids: list[int], folder: Path, seconds: float, cameras: int) -> Cost:
+    """Measure processes over a window after the warm-up."""
+    time.sleep(WARM_UP_S)
+    begun, cpu, size = time.monotonic(), sum(map(cpu_seconds, pids)), written(folder)
+    time.sleep(seconds)
+    took, cpu, size = time.monotonic() - begun, sum(map(cpu_seconds, pids)) - cpu, written(folder) - size
+    return Cost(cpu / took / cameras * 100, sum(map(pss_mib, pids)) / cameras, size * 8 / 1e6 / took / cameras)
+
+
+@contextmanager
+def process(*arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """A part of this benchmark as a process of its own, ready when it printed a line."""
+    command = [sys.executable, __file__, *arguments]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ | {"PYTHONPATH": str(ROOT)}) as child:
+        try:
+            yield child
+        finally:
+            child.terminate()
+            try:
+                child.wait(15)
+            except subprocess.TimeoutExpired:
+                child.kill()
+
+
+def measure_ffmpeg(urls: list[str], seconds: float) -> Cost:
+    """One ffmpeg per camera."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        children = []
+        try:
+            for number, url in enumerate(urls):
+                output = ["-c", "copy", "-f", "segment", "-segment_time", "4", "-reset_timestamps", "1", f"{folder}/{number}-%05d.mp4"]
+                command = ["ffmpeg", "-v", "error", "-nostdin", "-rtsp_transport", "tcp", "-i", url, *output]
+                children.append(subprocess.Popen(command))
+            return watch([child.pid for child in children], folder, seconds, len(urls))
+        finally:
+            for child in children:
+                child.terminate()
+            for child in children:
+                child.wait(15)
+
+
+def measure_ours(urls: list[str], seconds: float) -> Cost:
+    """Everything of ours in one process."""
+    with tempfile.TemporaryDirectory() as name, process("--record", name, *urls) as child:
+        assert child.stdout is not None
+        child.stdout.readline()
+        return watch([child.pid], Path(name), seconds, len(urls))
+
+
+def compare(file: Path, cameras: int, seconds: float) -> None:
+    """One step of the benchmark."""
+    with process("--serve", str(file), str(cameras)) as server:
+        assert server.stdout is not None
+        port = int(server.stdout.readline())
+        urls = [f"rtsp://127.0.0.1:{port}/cam{number}" for number in range(cameras)]
+        peer = measure_ffmpeg(urls, seconds)
+        ours = measure_ours(urls, seconds)
+    for name, cost in (("ffmpeg", peer), ("vedette", ours)):
+        print(
+            f"{cameras:3d} cameras  {name:8s} {cost.cpu:6.2f} % of a core  {cost.mib:6.1f} MiB  {cost.mbit:5.2f} Mbit/s, per camera"
+        )
+    print(f"{cameras:3d} cameras  ratio    {ours.cpu / peer.cpu:6.2f} x CPU      {ours.mib - peer.mib:+6.1f} MiB", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--cameras", type=int, nargs="+", default=[1, 8, 16])
+    parser.add_argument("--seconds", type=float, default=25.0)
+    parser.add_argument("--serve", nargs=2, help=argparse.SUPPRESS)
+    parser.add_argument("--record", nargs="+", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.serve:
+        asyncio.run(serve(Path(arguments.serve[0]), int(arguments.serve[1])))
+    elif arguments.record:
+        asyncio.run(record(Path(arguments.record[0]), arguments.record[1:]))
+    else:
+        if shutil.which("ffmpeg") is None:
+            raise SystemExit("the peer is missing: install ffmpeg")
+        with tempfile.TemporaryDirectory() as folder:
+            clip = Path(folder) / "clip.mp4"
+            make_clip(clip)
+            for cameras in arguments.cameras:
+                compare(clip, cameras, arguments.seconds)
+
+
+if __name__ == "__main__":
+    main()
