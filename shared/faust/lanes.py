@@ -67,14 +67,16 @@ class Lanes(Generic[E]):
         try:
             while waiting:
                 event = waiting.popleft()
+                if len(waiting) < LANE_MAX_WAITING:
+                    self._unpause(lane)
                 self._since[lane] = asyncio.get_running_loop().time()
                 await self._handle(event)
-                if lane in self._paused and len(waiting) < LANE_MAX_WAITING:
-                    self._paused.discard(lane)
-                    self._resume(lane)
         finally:
             self._since.pop(lane, None)
             del self._tasks[lane]
-            if lane in self._paused:
-                self._paused.discard(lane)
-                self._resume(lane)
+            self._unpause(lane)
+
+    def _unpause(self, lane: LaneKey) -> None:
+        if lane in self._paused:
+            self._paused.discard(lane)
+            self._resume(lane)

@@ -183,6 +183,7 @@ class Worker:
 
         async def agent(stream: Any) -> None:
             async for event in stream.noack().events():
+                self._next.setdefault(event.message.tp, event.message.offset)
                 self._lanes.put((event.message.topic, event.message.partition), event)
 
         app.agent(channel, name=f"{self._name}.{topic.name}")(agent)
@@ -196,13 +197,13 @@ class Worker:
             app.flow_control.suspend()
             app.flow_control.clear()
             await self._settle(app)
-        self._next.clear()
         await app.stop()
 
     async def _settle(self, app: Any, *_: Any, **__: Any) -> None:
         """End what is in flight and commit it. Also called by Faust (with the partitions) before partitions leave."""
         await self._lanes.drain(DRAIN_S)
         await self._commit(app)
+        self._next.clear()
 
     async def _commit_loop(self) -> None:
         while True:
@@ -230,9 +231,11 @@ class Worker:
         app = self._app
         if app is None or not app.started:
             return 0
-        consumer = app.consumer
-        nexts = {tp: max(self._next.get(tp, 0), consumer._read_offset[tp] or 0) for tp in consumer.assignment()}
-        return sum(max(0, (consumer.highwater(tp) or 0) - offset) for tp, offset in nexts.items())
+        consumer, lag = app.consumer, 0
+        for tp in consumer.assignment():
+            handled = self._next.get(tp, consumer._committed_offset[tp])  # before the first: where reading began, if that is known
+            lag += 0 if handled is None else max(0, (consumer.highwater(tp) or 0) - handled)
+        return lag
 
     # -- one message
 
