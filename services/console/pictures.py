@@ -17,6 +17,11 @@ from shared.messages import FrameMessage
 #: At analysis size: 25-30 kB a picture.
 JPEG_QUALITY = 82
 
+_LEVELS = np.arange(256, dtype=np.float64)
+#: Limited range to full range (BT.601): luma 16..235 and chroma 16..240 become 0..255.
+_FULL_LUMA = np.clip(np.rint((_LEVELS - 16) * 255 / 219), 0, 255).astype(np.uint8)
+_FULL_CHROMA = np.clip(np.rint((_LEVELS - 128) * 255 / 224 + 128), 0, 255).astype(np.uint8)
+
 
 def to_jpeg(picture: Picture) -> bytes:
     """JPEG bytes of a picture; as they are when it has them."""
@@ -26,6 +31,8 @@ def to_jpeg(picture: Picture) -> bytes:
     width, height = picture.width, picture.height
     flat = np.ascontiguousarray(picture.i420).reshape(-1)
     luma, chroma = width * height, width * height // 4
+    if not picture.full_range:  # JPEG is full range: left as it is, black would be grey
+        flat = np.concatenate([_FULL_LUMA[flat[:luma]], _FULL_CHROMA[flat[luma:]]])
     y = flat[:luma].reshape(height, width)
     u = flat[luma : luma + chroma].reshape(height // 2, width // 2)
     v = flat[luma + chroma :].reshape(height // 2, width // 2)

@@ -35,12 +35,14 @@ class Picture:
         i420: uint8 array of shape (height * 3 // 2, width): the Y plane, then U and V at half size each; limited range
             (16..235), BT.601. None when only JPEG is held.
         jpeg: JPEG bytes, or None when only pixels are held.
+        full_range: the pixels' luma runs 0..255 (JPEG range), not 16..235.
     """
 
     width: int
     height: int
     i420: Pixels | None = None
     jpeg: bytes | None = None
+    full_range: bool = False
 
     def __post_init__(self) -> None:
         if self.i420 is None and self.jpeg is None:

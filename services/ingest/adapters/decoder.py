@@ -8,7 +8,7 @@ from typing import Any
 import av
 import numpy as np
 from av.packet import Packet
-from av.video.reformatter import Interpolation, VideoReformatter
+from av.video.reformatter import ColorRange, Interpolation, VideoReformatter
 
 from services.ingest.adapters.camera import Camera
 from services.ingest.core.sampler import FrameSampler, fit
@@ -80,4 +80,4 @@ class Decoder:
     def _picture(self, frame: Any) -> Picture:
         width, height = fit(frame.width, frame.height, self._config.width, self._config.height)
         small = self._reformatter.reformat(frame, width, height, "yuv420p", interpolation=Interpolation.FAST_BILINEAR)
-        return Picture(width, height, i420=np.ascontiguousarray(small.to_ndarray()))
+        return Picture(width, height, i420=np.ascontiguousarray(small.to_ndarray()), full_range=frame.color_range == ColorRange.JPEG)
