@@ -50,7 +50,7 @@ class _Channel:
     analysis: ChannelAnalysis
     results: OrderedDict[tuple[str, int], Out] = field(default_factory=OrderedDict)
     pending: Out = field(default_factory=list)
-    handled_ns: int = 0
+    handled_ns: int | None = None
     busy: bool = False
     silent: bool = False
     dirty: bool = False
@@ -235,7 +235,7 @@ class AnalyticsService:
             await self._clock.sleep(SAVE_EVERY_S)
             now_ns = self._clock.monotonic_ns()
             for channel in list(self._channels.values()):
-                if not channel.busy and not channel.silent and channel.handled_ns and now_ns - channel.handled_ns > SILENT_NS:
+                if not channel.busy and not channel.silent and channel.handled_ns is not None and now_ns - channel.handled_ns > SILENT_NS:
                     channel.silent = True
                     await self._publish([*channel.pending, *self._events(channel, channel.analysis.close())])
                     channel.pending = []

@@ -75,9 +75,11 @@ class CBIoUTracker:
         self._library, self._last_ns, self._now_ns = self._make(), state["last_ns"], int(state["now_ns"])
         identities = state["identities"]
         seeds = [entry for entry in identities["known"] if entry["seen_ns"] == self._now_ns]
-        boxes = np.array([entry["box"] for entry in seeds], dtype=np.float64).reshape(-1, 4) * SCALE
-        result = self._library.update(_library_value(boxes, np.ones(len(seeds))), timestamp=ns_to_seconds(self._now_ns))
-        known = [{**seeds[index], "source": number} for number, index in _numbers(result) if number >= 0]
+        known = []
+        if seeds:
+            boxes = np.array([entry["box"] for entry in seeds], dtype=np.float64) * SCALE
+            result = self._library.update(_library_value(boxes, np.ones(len(seeds))), timestamp=ns_to_seconds(self._now_ns))
+            known = [{**seeds[index], "source": number} for number, index in _numbers(result) if number >= 0]
         self._identities = Identities()
         self._identities.restore({"next": identities["next"], "known": known})
 

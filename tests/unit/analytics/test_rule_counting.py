@@ -1,0 +1,130 @@
+"""People counting: totals, thresholds, and days in the site's time zone."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, time
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from services.analytics.core.rules import RuleEvent, Scene
+from services.analytics.core.rules.counting import Counts, PeopleCounting, day_start_ns
+from shared.config.rules import PeopleCountingRule
+from shared.domain.clock import NS_PER_S
+from shared.domain.geometry import Box
+from shared.domain.targets import TargetClass, TrackedObject
+from shared.messages import EventPhase
+
+PARIS = ZoneInfo("Europe/Paris")
+NOON_NS = int(datetime(2026, 6, 10, 12, 0, tzinfo=PARIS).timestamp()) * NS_PER_S
+
+
+def rule(**settings: object) -> PeopleCounting:
+    return PeopleCounting(PeopleCountingRule.model_validate({"id": "door", "line": [(0.5, 0), (0.5, 1)]} | settings), PARIS)
+
+
+class Door:
+    """People who walk through, each with a number of its own."""
+
+    def __init__(self, machine: PeopleCounting, time_ns: int = NOON_NS) -> None:
+        self.machine, self.time_ns, self.track = machine, time_ns, 0
+
+    def through(self, *, inwards: bool, target: TargetClass = TargetClass.HUMAN) -> list[RuleEvent]:
+        self.track += 1
+        events = []
+        for x in (0.3, 0.7) if inwards else (0.7, 0.3):
+            self.time_ns += NS_PER_S // 5
+            track = TrackedObject(self.track, Box(x - 0.05, 0.2, x + 0.05, 0.6), target, 0.8)
+            events += self.machine.step(Scene(self.time_ns, 16 / 9, (track,)))
+        return events
+
+
+def utc_ns(*when: int) -> int:
+    return int(datetime(*when, tzinfo=UTC).timestamp()) * NS_PER_S  # type: ignore[arg-type, misc]  # positional date parts
+
+
+def test_totals_and_no_events_without_thresholds() -> None:
+    door = Door(rule())
+    events = [event for inwards in (True, True, False, True) for event in door.through(inwards=inwards)]
+    assert events == []
+    counts = door.machine.counts
+    assert (counts.enter, counts.leave, counts.stay) == (3, 1, 2)
+
+
+def test_the_other_way_in() -> None:
+    door = Door(rule(enter="b_to_a"))
+    door.through(inwards=True)
+    assert (door.machine.counts.enter, door.machine.counts.leave) == (0, 1)
+
+
+def test_stay_is_never_below_none() -> None:
+    assert Counts(enter=1, leave=3).stay == 0
+
+
+def test_vehicles_are_no_people() -> None:
+    door = Door(rule())
+    door.through(inwards=True, target=TargetClass.MOTOR_VEHICLE)
+    assert door.machine.counts.enter == 0
+
+
+def test_enter_and_leave_thresholds_are_told_once_when_reached() -> None:
+    door = Door(rule(enter_threshold=2, leave_threshold=1))
+    events = [event for inwards in (True, True, True, False, False) for event in door.through(inwards=inwards)]
+    assert [(event.direction, event.phase, event.counts) for event in events] == [
+        ("enter", EventPhase.STARTED, {"enter": 2, "leave": 0, "stay": 2}),
+        ("enter", EventPhase.ENDED, {"enter": 2, "leave": 0, "stay": 2}),
+        ("leave", EventPhase.STARTED, {"enter": 3, "leave": 1, "stay": 2}),
+        ("leave", EventPhase.ENDED, {"enter": 3, "leave": 1, "stay": 2}),
+    ]
+
+
+def test_the_stay_threshold_lasts_while_it_is_reached() -> None:
+    door = Door(rule(stay_threshold=2))
+    events = [event for inwards in (True, True, False, True) for event in door.through(inwards=inwards)]
+    assert [event.phase for event in events] == [EventPhase.STARTED, EventPhase.ENDED, EventPhase.STARTED]
+    assert events[0].start_ns == events[1].start_ns != events[2].start_ns
+
+
+def test_the_day_begins_anew_at_the_reset_time_and_ends_what_lasts() -> None:
+    door = Door(rule(stay_threshold=1, reset_at="03:00"))
+    door.through(inwards=True)
+    before, after = utc_ns(2026, 6, 11, 0, 59, 59), utc_ns(2026, 6, 11, 1, 0, 0)  # 03:00 in Paris in summer
+    assert door.machine.step(Scene(before, 1.0)) == []
+    assert door.machine.counts.enter == 1
+    (ended,) = door.machine.step(Scene(after, 1.0))
+    assert ended.phase is EventPhase.ENDED
+    assert door.machine.counts == Counts(since_ns=after)
+
+
+@pytest.mark.parametrize(
+    ("reset_at", "now", "start"),
+    [
+        ("00:00", (2026, 3, 29, 12, 0), (2026, 3, 28, 23, 0)),  # the day the clock goes forward: midnight was in winter time
+        ("00:00", (2026, 3, 30, 12, 0), (2026, 3, 29, 22, 0)),
+        ("02:30", (2026, 3, 29, 0, 45), (2026, 3, 28, 1, 30)),  # 01:45: still yesterday's
+        ("02:30", (2026, 3, 29, 1, 15), (2026, 3, 28, 1, 30)),  # 03:15: 02:30 never was, and is not taken to be yet
+        ("02:30", (2026, 3, 29, 1, 45), (2026, 3, 29, 1, 30)),  # 03:45
+        ("02:30", (2026, 10, 25, 0, 45), (2026, 10, 25, 0, 30)),  # the first 02:45
+        ("02:30", (2026, 10, 25, 1, 45), (2026, 10, 25, 0, 30)),  # the second 02:45: the same day
+        ("02:30", (2026, 10, 25, 1, 15), (2026, 10, 25, 0, 30)),  # the second 02:15, which is before 02:30 on the clock
+    ],
+)
+def test_days_over_changes_of_the_clock(reset_at: str, now: tuple[int, ...], start: tuple[int, ...]) -> None:
+    assert day_start_ns(utc_ns(*now), time.fromisoformat(reset_at), PARIS) == utc_ns(*start)
+
+
+def test_every_hour_of_a_year_belongs_to_a_day_that_never_goes_back() -> None:
+    starts = [day_start_ns(utc_ns(2026, 1, 1) + hour * 1800 * NS_PER_S, time(2, 30), PARIS) for hour in range(365 * 48)]
+    assert starts == sorted(starts)
+    assert len(set(starts)) == 366  # 365 days and the rest of the one before
+
+
+def test_counts_go_on_elsewhere() -> None:
+    door = Door(rule(stay_threshold=1))
+    door.through(inwards=True)
+    other = rule(stay_threshold=1)
+    other.restore(json.loads(json.dumps(door.machine.export())))
+    assert other.counts == door.machine.counts
+    (ended,) = Door(other, door.time_ns).through(inwards=False)
+    assert ended.phase is EventPhase.ENDED
