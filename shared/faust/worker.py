@@ -163,6 +163,7 @@ class Worker:
             broker=self._runtime.bus.faust_url(),
             datadir=data_dir,
             store="memory://",
+            table_standby_replicas=0,  # else Faust's own assignor shares partitions in runs, and few channels all fall to one worker
             web_enabled=False,
             topic_disable_leader=True,
             topic_allow_declare=False,  # topics are made from shared/topics.py before the app starts
