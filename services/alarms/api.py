@@ -11,13 +11,24 @@ from pydantic import BaseModel, Field
 from services.alarms.adapters.rows import Delivery
 from services.alarms.app import AlarmService
 from shared.domain.errors import CatalogueError, DestinationGone, VedetteError
-from shared.messages import AlarmMessage, AlarmState, EventKind
+from shared.messages import AlarmMessage, AlarmState, EventKind, EventMessage
 
 Limit = Annotated[int, Query(ge=1, le=1000)]
 
 
 class Alarms(BaseModel):
     alarms: list[AlarmMessage]
+
+
+class EventView(BaseModel):
+    """An event after its latest message. `alarm_id` null: it raised no alarm (outside its schedule, or only a count)."""
+
+    event: EventMessage
+    alarm_id: str | None
+
+
+class Events(BaseModel):
+    events: list[EventView]
 
 
 class Acknowledgement(BaseModel):
@@ -107,6 +118,20 @@ def _add_alarms(routes: APIRouter, service: AlarmService) -> None:
         async with service.book.read() as page:
             found = await page.search(channel=channel, kind=kind, state=state, from_ns=from_ns, to_ns=to_ns, limit=limit)
         return Alarms(alarms=[alarm.as_message() for alarm in found])
+
+    @routes.get("/events")
+    async def events(
+        channel: str | None = None,
+        kind: EventKind | None = None,
+        source: str | None = None,
+        from_ns: int | None = None,
+        to_ns: int | None = None,
+        limit: Limit = 100,
+    ) -> Events:
+        """Events that began between `from_ns` and `to_ns`, newest first, whether they raised an alarm or not."""
+        async with service.book.read() as page:
+            found = await page.search_events(channel=channel, kind=kind, source=source, from_ns=from_ns, to_ns=to_ns, limit=limit)
+        return Events(events=[EventView(event=event, alarm_id=alarm_id) for event, alarm_id in found])
 
     @routes.get("/alarms/{alarm_id}")
     async def alarm(alarm_id: str) -> AlarmMessage:

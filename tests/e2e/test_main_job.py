@@ -152,7 +152,8 @@ def test_recordings_have_no_gap(story: Story) -> None:
 
 def test_outside_its_schedule_a_rule_makes_events_but_no_alarm(story: Story) -> None:
     events = story.recorder.get("/api/events", channel="door", source="unarmed")["events"]
-    assert len({event["event_id"] for event in events}) == 6
+    assert len({view["event"]["event_id"] for view in events}) == 6
+    assert {view["alarm_id"] for view in events} == {None}
     assert not [alarm for alarm in story.recorder.alarms(channel="door") if alarm["source"] == "unarmed"]
 
 

@@ -71,6 +71,25 @@ class Page(Deliveries):
         }
         await self._connection.execute(insert(events).values(values))
 
+    async def search_events(
+        self,
+        *,
+        channel: str | None = None,
+        kind: EventKind | None = None,
+        source: str | None = None,
+        from_ns: int | None = None,
+        to_ns: int | None = None,
+        limit: int = 100,
+    ) -> list[tuple[EventMessage, str | None]]:
+        """Events that began in [from_ns, to_ns), newest first, each after its latest message and with the alarm it belongs to."""
+        query = select(events.c.body, events.c.alarm_id).order_by(desc(events.c.start_ns)).limit(limit)
+        query = query if channel is None else query.where(events.c.channel == channel)
+        query = query if kind is None else query.where(events.c.kind == kind.value)
+        query = query if source is None else query.where(events.c.source == source)
+        query = query if from_ns is None else query.where(events.c.start_ns >= from_ns)
+        query = query if to_ns is None else query.where(events.c.start_ns < to_ns)
+        return [(EventMessage.model_validate(row.body), row.alarm_id) for row in await self._connection.execute(query)]
+
     # -- alarms
 
     async def alarm(self, alarm_id: str) -> Alarm | None:
