@@ -83,19 +83,21 @@ class Catalogue:
 
     # -- writing footage
 
-    async def known(self, segment_ids: Sequence[str]) -> set[str]:
-        """Which of these segments are stored."""
+    async def survey(
+        self, segment_ids: Sequence[str], channels: Iterable[str], from_ns: int, to_ns: int
+    ) -> tuple[set[str], dict[str, list[Span]]]:
+        """Which of these segments are stored, and the alarm spans that touch the time, by channel."""
         found: set[str] = set()
         async with self.reading() as connection:
             for at in range(0, len(segment_ids), _CHUNK):
                 query = select(segments.c.id).where(segments.c.id.in_(segment_ids[at : at + _CHUNK]))
                 found.update(await connection.scalars(query))
-        return found
+            return found, await _spans(connection, channels, from_ns, to_ns)
 
-    async def spans(self, channels: Iterable[str], from_ns: int, to_ns: int) -> dict[str, list[Span]]:
-        """Alarm spans that touch the time, by channel."""
+    async def spans(self, channel: str, from_ns: int, to_ns: int) -> list[Span]:
+        """Alarm spans of a channel that touch the time."""
         async with self.reading() as connection:
-            return await _spans(connection, channels, from_ns, to_ns)
+            return (await _spans(connection, [channel], from_ns, to_ns)).get(channel, [])
 
     async def commit(self, changed: Sequence[Recording], new: Iterable[str], added: Sequence[StoredSegment]) -> dict[str, Kind]:
         """Record a group: new and grown recordings and their segments, in one transaction.
@@ -133,6 +135,12 @@ class Catalogue:
         async with self.writing() as connection:
             query = update(recordings).where(recordings.c.id == recording_id, recordings.c.state == State.OPEN.value)
             await connection.execute(query.values(state=State.CLOSED.value, size_bytes=size_bytes, sha256=sha256))
+
+    async def reopen(self, recording_id: str, size_bytes: int) -> None:
+        """Recovery: a closed file is not what was catalogued; it is closed again."""
+        async with self.writing() as connection:
+            query = update(recordings).where(recordings.c.id == recording_id, recordings.c.state == State.CLOSED.value)
+            await connection.execute(query.values(state=State.OPEN.value, size_bytes=size_bytes, sha256=""))
 
     async def uploaded(self, recording_id: str) -> bool:
         """The object is there. False: it is being deleted meanwhile."""
@@ -172,14 +180,16 @@ class Catalogue:
         async with self.writing() as connection:
             await connection.execute(delete(recordings).where(recordings.c.id.in_(recording_ids)))
 
-    async def set_locked(self, recording_id: str, locked: bool) -> Recording | None:
-        """The recording, locked or unlocked; None: there is none, or it is being deleted."""
+    async def set_locked(self, recording_id: str, locked: bool) -> tuple[Recording | None, bool]:
+        """The recording as it now is, and whether that is a change; None: there is none, or it is being deleted."""
         async with self.writing() as connection:
-            query = update(recordings).where(recordings.c.id == recording_id, recordings.c.state != State.DELETING.value)
-            await connection.execute(query.values(locked=locked))
-            row = await connection.execute(select(recordings).where(recordings.c.id == recording_id))
-            found = [_recording(mapping) for mapping in row.mappings()]
-            return found[0] if found and found[0].state is not State.DELETING else None
+            query = update(recordings).where(
+                recordings.c.id == recording_id, recordings.c.state != State.DELETING.value, recordings.c.locked.is_(not locked)
+            )
+            changed = (await connection.execute(query.values(locked=locked))).rowcount == 1
+            row = (await connection.execute(select(recordings).where(recordings.c.id == recording_id))).mappings().first()
+        found = None if row is None else _recording(row)
+        return (None, False) if found is None or found.state is State.DELETING else (found, changed)
 
     # -- asking
 
@@ -190,8 +200,8 @@ class Catalogue:
         """Recordings in these states, oldest first."""
         return await self._recordings(recordings.c.state.in_([state.value for state in states]), limit=limit)
 
-    async def between(self, channel: str | None, from_ns: int, to_ns: int, limit: int) -> list[Recording]:
-        """Recordings with footage of the time, by start; no provisional ones, none that are being deleted."""
+    async def between(self, channel: str | None, from_ns: int, to_ns: int, limit: int, *, provisional: bool = False) -> list[Recording]:
+        """Recordings with footage of the time, by start; none that are being deleted, provisional ones only when asked for."""
         # A file is no longer than this: without the bound the index could not stop looking at older and older files.
         longest_ns = 3 * 3600 * 1_000_000_000
         condition = and_(
@@ -199,7 +209,7 @@ class Catalogue:
             recordings.c.start_ns > from_ns - longest_ns,
             recordings.c.end_ns > from_ns,
             recordings.c.state != State.DELETING.value,
-            recordings.c.kind != Kind.PROVISIONAL.value,
+            *(() if provisional else (recordings.c.kind != Kind.PROVISIONAL.value,)),
             *(() if channel is None else (recordings.c.channel == channel,)),
         )
         return await self._recordings(condition, limit=limit)

@@ -21,6 +21,8 @@ from shared.domain.errors import StorageFull, VedetteError
 #: Buffers of one writev (Linux takes 1024).
 _VECTOR = 512
 _BALLAST_BYTES = 4 * MIB
+#: What a full disk, quota or file size limit says.
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class DiskError(VedetteError):
@@ -33,7 +35,7 @@ def errors_mapped(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        if error.errno in FULL:
             raise StorageFull("the disk is full", where=str(path)) from error
         raise DiskError(f"the disk refused: {error.strerror}", where=str(path), hint="check the disk and its permissions") from error
 
@@ -113,12 +115,24 @@ def finish(path: Path, length: int) -> Finished:
             found = list(fragments(view, header, len(header.data)))
             index = random_access_index(found, header)
             patches = duration_patches(header.data, header, track_ends(found))
-        os.pwrite(file.fileno(), index, length)
+        index = _append_if_room(file.fileno(), index, length)
         for patch in patches:
             os.pwrite(file.fileno(), patch.data, patch.at)
         os.fsync(file.fileno())
         file.seek(0)
         return Finished(length + len(index), hashlib.file_digest(file, "sha256").hexdigest())
+
+
+def _append_if_room(descriptor: int, index: bytes, at: int) -> bytes:
+    """What could be written of the index: all, or nothing on a full disk: the file must be closed all the same, to become deletable."""
+    try:
+        if os.pwrite(descriptor, index, at) == len(index):
+            return index
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+    os.ftruncate(descriptor, at)
+    return b""
 
 
 def whole_bytes(path: Path) -> int:

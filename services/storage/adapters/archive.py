@@ -1,0 +1,180 @@
+"""Ended files: closed on the disk, then put into the object store in the background; and deleting them again.
+
+Nothing here is waited for by the writer. A store that fails is tried again with back-off; until then the local file is the recording.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Iterable
+
+import structlog
+
+from services.storage import metrics
+from services.storage.adapters.catalogue import Catalogue
+from services.storage.adapters.disk import DiskError
+from services.storage.adapters.layout import Layout
+from services.storage.adapters.ledger import Ledger
+from services.storage.adapters.notices import Notices
+from services.storage.adapters.writer import Writer
+from services.storage.core.boxes import Mp4Error
+from services.storage.core.model import Recording, State
+from shared.domain.clock import NS_PER_S, Clock
+from shared.domain.errors import ObjectLocked, ObjectNotFound, ObjectStoreError, StorageFull
+from shared.messages import RecordingChange
+from shared.objects.port import ObjectStore
+
+log = structlog.get_logger(__name__)
+
+CONTENT_TYPE = "video/mp4"
+_RETRY_MIN_S, _RETRY_MAX_S = 1.0, 60.0
+#: A store that has failed for this long is reported.
+_REPORT_AFTER_S = 60.0
+_BATCH = 64
+
+
+class Archive:
+    """Closes, uploads and removes recording files."""
+
+    def __init__(
+        self, layout: Layout, catalogue: Catalogue, store: ObjectStore, writer: Writer, ledger: Ledger, notices: Notices, clock: Clock
+    ) -> None:
+        self._layout, self._catalogue, self._store, self._writer = layout, catalogue, store, writer
+        self._ledger, self._notices, self._clock = ledger, notices, clock
+        self._ended: deque[str] = deque()
+        self._finish_wake, self._upload_wake = asyncio.Event(), asyncio.Event()
+        self._failing_since_ns: int | None = None
+        self.progress = asyncio.Event()  # set whenever a file was closed: it can be deleted now
+
+    @property
+    def unfinished(self) -> int:
+        """Ended files that are not closed yet."""
+        return len(self._ended)
+
+    def ended(self, recording_ids: Iterable[str]) -> None:
+        """These recordings take no more segments."""
+        self._ended.extend(recording_ids)
+        self._finish_wake.set()
+
+    async def finish_loop(self) -> None:
+        """Close ended files. Supervised; a file that cannot be closed now is tried again."""
+        backoff_s = _RETRY_MIN_S
+        while True:
+            try:
+                await self.finish_all()
+                backoff_s = _RETRY_MIN_S
+            except (DiskError, StorageFull) as error:
+                log.warning("a recording could not be closed yet", error=str(error))
+                await self._clock.sleep(backoff_s)
+                backoff_s = min(backoff_s * 2, _RETRY_MAX_S)
+                continue
+            await self._finish_wake.wait()
+
+    async def finish_all(self) -> None:
+        """Close what has ended, oldest first.
+
+        Raises:
+            DiskError, StorageFull, CatalogueError: the first that could not be closed stays in the queue.
+        """
+        self._finish_wake.clear()
+        while self._ended:
+            recording = await self._catalogue.get(self._ended[0])
+            if recording is not None and recording.state is State.OPEN:
+                await self._finish(recording)
+            self._ended.popleft()
+            self.progress.set()
+            self._upload_wake.set()
+
+    async def _finish(self, recording: Recording) -> None:
+        try:
+            finished = await self._writer.finish(recording)
+        except Mp4Error as error:  # it was checked when it was written: the disk has lost or changed something
+            self._notices.set("storage.error", f"a recording of {recording.channel} is damaged: {error.what}")
+            log.error("a recording is damaged on the disk", recording=recording.id, error=str(error))
+            return
+        await self._catalogue.close(recording.id, finished.size_bytes, finished.sha256)
+        current = await self._catalogue.get(recording.id) or recording
+        self._ledger.recording(recording.channel, finished.size_bytes - recording.size_bytes, locked=current.locked)
+        self._notices.recording(current, RecordingChange.STORED)
+
+    async def upload_loop(self) -> None:
+        """Put closed files into the object store, oldest first. Supervised."""
+        backoff_s = _RETRY_MIN_S
+        while True:
+            self._upload_wake.clear()
+            try:
+                await self.upload_all()
+            except (ObjectStoreError, StorageFull) as error:
+                await self._upload_failed(error)
+                await self._clock.sleep(backoff_s)
+                backoff_s = min(backoff_s * 2, _RETRY_MAX_S)
+                continue
+            backoff_s = _RETRY_MIN_S
+            self._failing_since_ns = None
+            self._notices.clear("storage.error.objects")
+            await self._upload_wake.wait()
+
+    async def _upload_failed(self, error: Exception) -> None:
+        metrics.UPLOAD_FAILURES.inc()
+        log.warning("finished recordings could not be put into the object store yet", error=str(error))
+        now_ns = self._clock.monotonic_ns()
+        self._failing_since_ns = self._failing_since_ns or now_ns
+        if now_ns - self._failing_since_ns > _REPORT_AFTER_S * NS_PER_S:
+            self._notices.set("storage.error.objects", f"finished recordings wait on this disk: {error}")
+
+    async def upload_all(self) -> None:
+        """Put every closed file.
+
+        Raises:
+            ObjectStoreError, StorageFull: not now.
+        """
+        while waiting := await self._catalogue.in_state(State.CLOSED, limit=_BATCH):
+            metrics.WAITING_FILES.set(len(waiting))
+            for recording in waiting:
+                await self._upload(recording)
+        metrics.WAITING_FILES.set(0)
+
+    async def _upload(self, recording: Recording) -> None:
+        path = self._layout.path(recording)
+        try:
+            await self._store.put_file(recording.object_key, path, content_type=CONTENT_TYPE, sha256=recording.sha256 or None)
+        except ObjectNotFound:  # the local file is gone: it was deleted meanwhile, or the disk has lost it
+            current = await self._catalogue.get(recording.id)
+            if current is not None and current.state is State.CLOSED:
+                raise ObjectStoreError("the file of a recording has disappeared from this disk", where=str(path)) from None
+            return
+        except ObjectLocked:  # put and locked by an attempt that was cut short
+            pass
+        if not await self._catalogue.uploaded(recording.id):
+            await self.remove_object(recording.object_key)  # it was marked for deletion while it was put
+            return
+        await asyncio.to_thread(path.unlink, missing_ok=True)
+        current = await self._catalogue.get(recording.id)
+        if current is not None:
+            await self.keep_lock(current)
+
+    async def keep_lock(self, recording: Recording) -> None:
+        """Make the object's lock that of its row. Before the upload there is no object yet: the upload does it."""
+        if recording.state is State.UPLOADED:
+            await (self._store.lock if recording.locked else self._store.unlock)(recording.object_key)
+
+    async def remove(self, recordings: Iterable[Recording]) -> None:
+        """Second and third step of deleting rows that are marked.
+
+        Raises:
+            ObjectStoreError: the rest is still marked; try again.
+        """
+        for recording in recordings:
+            await self.remove_object(recording.object_key)
+            await asyncio.to_thread(self._layout.path(recording).unlink, missing_ok=True)
+            await self._catalogue.forget([recording.id])
+            self._ledger.recording(recording.channel, -recording.size_bytes, locked=recording.locked)
+
+    async def remove_object(self, key: str) -> None:
+        """Delete an object whose row allows it, though its own lock may have been left on."""
+        try:
+            await self._store.delete(key)
+        except ObjectLocked:
+            await self._store.unlock(key)
+            await self._store.delete(key)

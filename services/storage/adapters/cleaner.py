@@ -1,0 +1,184 @@
+"""Room: what the policy says is deleted, by the sweep in time, or by a writer that found none."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import replace
+
+import structlog
+
+from services.storage import metrics
+from services.storage.adapters import disk
+from services.storage.adapters.archive import Archive
+from services.storage.adapters.catalogue import Catalogue
+from services.storage.adapters.layout import Layout
+from services.storage.adapters.ledger import Ledger
+from services.storage.adapters.notices import Notices
+from services.storage.adapters.snapshots import Snapshot, Snapshots
+from services.storage.core.model import Recording, State
+from services.storage.core.policy import Item, Limits, Space, Victim, headroom, is_low, select, shortfall
+from services.storage.core.recording import CLAIM_WINDOW_NS
+from shared.domain.clock import Clock
+from shared.domain.errors import CatalogueError, ObjectStoreError, StorageFull
+from shared.messages import RecordingChange
+
+log = structlog.get_logger(__name__)
+
+#: Candidates looked at in one round; rounds go on until the policy asks for nothing more.
+_WINDOW = 256
+_ROUNDS = 1000
+#: Sweeps that fail one after the other before people are told.
+_FAILURES = 3
+
+
+class Cleaner:
+    """The only one who deletes. Serialised: the sweep and the writer never choose at the same time."""
+
+    def __init__(
+        self,
+        layout: Layout,
+        catalogue: Catalogue,
+        archive: Archive,
+        snapshots: Snapshots,
+        ledger: Ledger,
+        notices: Notices,
+        clock: Clock,
+        limits: Limits,
+        *,
+        objects_on_disk: bool,
+    ) -> None:
+        """`objects_on_disk`: the object store's space is this disk's."""
+        self._layout, self._catalogue, self._archive, self._snapshots = layout, catalogue, archive, snapshots
+        self._ledger, self._notices, self._clock = ledger, notices, clock
+        self.limits, self._objects_on_disk = limits, objects_on_disk
+        self._lock = asyncio.Lock()
+        self._failures = 0
+
+    def space(self) -> Space:
+        """What is there now. A system call that does not touch the disk."""
+        return disk.space(self._layout.open_dir, self._ledger.total_bytes)
+
+    def has_room(self, need_bytes: int) -> bool:
+        """Whether `need_bytes` fit within the limits."""
+        return not shortfall(self.space(), self.limits, need_bytes)
+
+    async def make_room(self, need_bytes: int, *, disk_is_full: bool = False) -> bool:
+        """Delete as the policy allows until `need_bytes` fit; whether they do.
+
+        Args:
+            disk_is_full: the disk has just said so, whatever it says about its free space.
+        """
+        async with self._lock:
+            if disk_is_full:
+                await asyncio.to_thread(disk.give_ballast, self._layout.ballast)
+            await self._finish_deletes()
+            freed = await self._clean(need_bytes, disk_is_full=disk_is_full)
+            return freed > 0 if disk_is_full else self.has_room(need_bytes)
+
+    async def sweep(self) -> None:
+        """Finish half deletes, then keep head room, quotas and expiry. Tells when it cannot."""
+        try:
+            async with self._lock:
+                await self._finish_deletes()
+                space = self.space()
+                await self._clean(headroom(space, self.limits), disk_is_full=False)
+        except (ObjectStoreError, CatalogueError, StorageFull) as error:
+            self._failures += 1
+            log.warning("old recordings could not be deleted", error=str(error), failures=self._failures)
+            if self._failures >= _FAILURES:
+                self._notices.set("retention.stalled", f"old recordings cannot be deleted: {error}")
+        else:
+            self._failures = 0
+            self._notices.clear("retention.stalled")
+        self._watch()
+
+    def _watch(self) -> None:
+        space = self.space()
+        metrics.USED_BYTES.set(space.used_bytes)
+        metrics.FREE_BYTES.set(space.free_bytes)
+        if is_low(space, self.limits):
+            self._notices.set("storage.low", "little room is left, and nothing is overwritten under this policy")
+        else:
+            self._notices.clear("storage.low")
+
+    async def take_ballast(self) -> None:
+        """Lay the reserve by again, when there is room."""
+        if self.has_room(headroom(self.space(), self.limits)):
+            await asyncio.to_thread(disk.take_ballast, self._layout.ballast)
+
+    async def _finish_deletes(self) -> None:
+        await self._archive.remove(await self._catalogue.in_state(State.DELETING))
+        await self._snapshots.remove(await self._snapshots.oldest(100_000, deleting=True))
+
+    async def _clean(self, need_bytes: int, *, disk_is_full: bool) -> int:
+        """Bytes freed."""
+        freed = 0
+        for _ in range(_ROUNDS):
+            space = self.space()
+            if disk_is_full:  # believe the disk, not its statistics: what has been freed since is all that there is
+                space = replace(space, free_bytes=min(space.free_bytes, self.limits.min_free_bytes + freed))
+            recordings, pictures = await self._candidates(space, need_bytes)
+            items = [self._item(recording) for recording in recordings.values()] + [_picture(snapshot) for snapshot in pictures.values()]
+            victims = select(items, self.limits, space, need_bytes, self._clock.now_ns(), self._ledger.unlocked())
+            if not victims:
+                break
+            freed += await self._delete(victims, recordings, pictures)
+        return freed
+
+    async def _candidates(self, space: Space, need_bytes: int) -> tuple[dict[str, Recording], dict[str, Snapshot]]:
+        """The oldest of all that the policy may choose from, so many that it can choose wrongly only by stopping early."""
+        now_ns = self._clock.now_ns()
+        found = await self._catalogue.outdated(
+            provisional_before_ns=now_ns - CLAIM_WINDOW_NS,
+            channel_before_ns={channel: now_ns - keep_ns for channel, keep_ns in self.limits.keep_ns.items()},
+            limit=_WINDOW,
+        )
+        unlocked = self._ledger.unlocked()
+        for channel, quota in self.limits.quotas.items():
+            if unlocked.get(channel, 0) > quota:
+                found += await self._catalogue.oldest_of(channel, limit=_WINDOW)
+        pictures = await self._snapshots.oldest(_WINDOW)
+        missing = shortfall(space, self.limits, need_bytes)
+        if missing:
+            oldest = await self._catalogue.oldest(limit=_WINDOW)
+            if missing.disk_bytes and not self._objects_on_disk:
+                oldest += await self._catalogue.oldest(limit=_WINDOW, state=State.CLOSED)
+            found += oldest
+        return {recording.id: recording for recording in found}, {picture.object_key: picture for picture in pictures}
+
+    def _item(self, recording: Recording) -> Item:
+        return Item(
+            recording.id,
+            recording.channel,
+            recording.start_ns,
+            recording.end_ns,
+            recording.size_bytes,
+            recording.locked,
+            self._objects_on_disk or recording.state is State.CLOSED,
+            recording.kind,
+        )
+
+    async def _delete(self, victims: list[Victim], recordings: Mapping[str, Recording], pictures: Mapping[str, Snapshot]) -> int:
+        """Row marked, object gone, row gone. Bytes freed."""
+        victims = victims[:_WINDOW]
+        why = {victim.item.id: victim.why for victim in victims}
+        marked = await self._catalogue.mark_deleting([id_ for id_ in why if id_ in recordings])
+        keys = [id_ for id_ in why if id_ in pictures]
+        if keys:
+            await self._snapshots.mark(keys)
+        freed = 0
+        for id_, reason in why.items():
+            if id_ in marked:
+                await self._archive.remove([recordings[id_]])
+                self._notices.recording(recordings[id_], RecordingChange.DELETED, reason.value)
+                freed += recordings[id_].size_bytes
+            elif id_ in pictures:
+                await self._snapshots.remove([pictures[id_]])
+                freed += pictures[id_].size_bytes
+            metrics.DELETED.labels(reason.value).inc()
+        return freed
+
+
+def _picture(snapshot: Snapshot) -> Item:
+    return Item(snapshot.object_key, snapshot.channel, snapshot.at_ns, snapshot.at_ns, snapshot.size_bytes)

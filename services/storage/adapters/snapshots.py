@@ -1,0 +1,63 @@
+"""Snapshots in the catalogue and in their bucket."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from sqlalchemy import delete, insert, select, update
+
+from services.storage.adapters.catalogue import Catalogue
+from services.storage.adapters.ledger import Ledger
+from services.storage.adapters.tables import snapshots
+from shared.objects.port import ObjectStore
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A stored picture. `at_ns`: when it was taken by the camera."""
+
+    object_key: str
+    channel: str
+    at_ns: int
+    size_bytes: int
+
+
+class Snapshots:
+    """Stores and deletes snapshots. Order of writes: object, row; of deletes: row marked, object, row."""
+
+    def __init__(self, catalogue: Catalogue, store: ObjectStore, ledger: Ledger) -> None:
+        self._catalogue, self._store, self._ledger = catalogue, store, ledger
+
+    async def add(self, snapshot: Snapshot, jpeg: bytes) -> None:
+        """Store a picture; the same key again replaces it."""
+        await self._store.put_bytes(snapshot.object_key, jpeg, content_type="image/jpeg")
+        async with self._catalogue.writing() as connection:
+            gone = await connection.execute(
+                delete(snapshots).where(snapshots.c.object_key == snapshot.object_key).returning(snapshots.c.size_bytes)
+            )
+            self._ledger.snapshot(snapshot.channel, -sum(row.size_bytes for row in gone))
+            await connection.execute(
+                insert(snapshots).values(
+                    object_key=snapshot.object_key, channel=snapshot.channel, at_ns=snapshot.at_ns, size_bytes=len(jpeg), deleting=False
+                )
+            )
+        self._ledger.snapshot(snapshot.channel, len(jpeg))
+
+    async def oldest(self, limit: int, *, deleting: bool = False) -> list[Snapshot]:
+        async with self._catalogue.reading() as connection:
+            query = select(snapshots).where(snapshots.c.deleting.is_(deleting)).order_by(snapshots.c.at_ns).limit(limit)
+            rows = (await connection.execute(query)).mappings()
+            return [Snapshot(row["object_key"], row["channel"], row["at_ns"], row["size_bytes"]) for row in rows]
+
+    async def mark(self, keys: Iterable[str]) -> None:
+        async with self._catalogue.writing() as connection:
+            await connection.execute(update(snapshots).where(snapshots.c.object_key.in_(list(keys))).values(deleting=True))
+
+    async def remove(self, marked: Iterable[Snapshot]) -> None:
+        """Finish the deletion of marked snapshots."""
+        for snapshot in marked:
+            await self._store.delete(snapshot.object_key)
+            async with self._catalogue.writing() as connection:
+                await connection.execute(delete(snapshots).where(snapshots.c.object_key == snapshot.object_key))
+            self._ledger.snapshot(snapshot.channel, -snapshot.size_bytes)

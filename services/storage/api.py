@@ -1,0 +1,167 @@
+"""Storage over HTTP: recordings with ranges, locks, the time bar, snapshots. The console includes it behind its own gate."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from dataclasses import asdict
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, HTTPException, Query, Response
+from fastapi.responses import StreamingResponse
+
+from services.storage.app import StorageService
+from services.storage.core.model import Kind, Recording, State
+from shared.domain.errors import ObjectNotFound, ObjectStoreError
+
+_RANGE = re.compile(r"^bytes=(\d*)-(\d*)$")
+_MAX_NS = 2**63 - 1
+UtcNs = Annotated[int, Query(ge=0, le=_MAX_NS, description="UTC nanoseconds since the epoch")]
+
+
+def router(service: StorageService) -> APIRouter:
+    """The routes."""
+    routes = APIRouter(tags=["storage"])
+    _recordings(routes, service)
+    _media(routes, service)
+    _others(routes, service)
+    return routes
+
+
+def _recordings(routes: APIRouter, service: StorageService) -> None:
+    @routes.get("/api/recordings")
+    async def recordings(
+        channel: str | None = None, from_ns: UtcNs = 0, to_ns: UtcNs = _MAX_NS, limit: Annotated[int, Query(ge=1, le=10_000)] = 1000
+    ) -> dict[str, list[dict[str, Any]]]:
+        """Recordings with footage of the time, by start."""
+        return {"recordings": [_as_json(found) for found in await service.catalogue.between(channel, from_ns, to_ns, limit)]}
+
+    @routes.put("/api/recordings/{recording_id}/lock")
+    async def lock(recording_id: str) -> dict[str, Any]:
+        """Keep this recording until it is unlocked, whatever the policy."""
+        return await _lock(service, recording_id, True)
+
+    @routes.delete("/api/recordings/{recording_id}/lock")
+    async def unlock(recording_id: str) -> dict[str, Any]:
+        """Give it back to the policy."""
+        return await _lock(service, recording_id, False)
+
+
+def _media(routes: APIRouter, service: StorageService) -> None:
+    @routes.get("/api/recordings/{recording_id}/media", response_class=StreamingResponse)
+    async def media(
+        recording_id: str,
+        range_: Annotated[str | None, Header(alias="range")] = None,
+        bytes_: Annotated[int | None, Query(alias="bytes", ge=1)] = None,
+    ) -> Response:
+        """The MP4, with ranges. While it is being written: what is stored so far; `bytes` holds a player to an earlier length."""
+        found = await service.reader.media(recording_id)
+        if found is None:
+            raise HTTPException(404, "there is no such recording")
+        recording, size = found.recording, min(found.size_bytes, bytes_ or found.size_bytes)
+        headers = {
+            "Accept-Ranges": "bytes",
+            "Cache-Control": "private, no-cache" if recording.state is State.OPEN else "private, max-age=3600",
+        }
+        if range_ is None:
+            headers["Content-Length"] = str(size)
+            return StreamingResponse(await _begun(service.reader.read(recording, 0, size)), 200, headers, "video/mp4")
+        wanted = parse_range(range_, size)
+        if wanted is None:
+            return Response(status_code=416, headers={**headers, "Content-Range": f"bytes */{size}"})
+        start, end = wanted
+        headers |= {"Content-Range": f"bytes {start}-{end - 1}/{size}", "Content-Length": str(end - start)}
+        return StreamingResponse(await _begun(service.reader.read(recording, start, end)), 206, headers, "video/mp4")
+
+
+def _others(routes: APIRouter, service: StorageService) -> None:
+    @routes.get("/api/timeline")
+    async def timeline(channel: str, from_ns: UtcNs, to_ns: UtcNs) -> dict[str, list[dict[str, Any]]]:
+        """Stretches of footage; alarm footage on its own."""
+        return {"spans": [asdict(span) for span in await service.timeline(channel, from_ns, to_ns)]}
+
+    @routes.get("/api/snapshots/{key:path}", response_class=Response)
+    async def snapshot(key: str) -> Response:
+        """A stored picture."""
+        try:
+            data = b"".join([chunk async for chunk in service.snapshot_store.get(key)])
+        except ObjectNotFound as error:
+            raise HTTPException(404, "there is no such snapshot") from error
+        except ObjectStoreError as error:
+            raise HTTPException(503, error.what) from error
+        return Response(data, media_type="image/jpeg", headers={"Cache-Control": "private, max-age=86400"})
+
+    @routes.get("/api/storage")
+    async def storage() -> dict[str, Any]:
+        """Room and who has it."""
+        space, limits, channels = service.space()
+        return {
+            "used_bytes": space.used_bytes,
+            "free_bytes": space.free_bytes,
+            "total_bytes": space.total_bytes,
+            "limit_bytes": limits.max_bytes,
+            "min_free_bytes": limits.min_free_bytes,
+            "when_full": limits.when_full.value,
+            "quota_mode": bool(limits.quotas),
+            "channels": [
+                {"channel": channel, "quota_bytes": limits.quotas.get(channel), "used_bytes": usage.total_bytes, **asdict(usage)}
+                for channel, usage in sorted(channels.items())
+            ],
+        }
+
+
+async def _lock(service: StorageService, recording_id: str, locked: bool) -> dict[str, Any]:
+    try:
+        recording = await service.lock(recording_id, locked)
+    except ObjectStoreError as error:
+        raise HTTPException(503, error.what) from error
+    if recording is None:
+        raise HTTPException(404, "there is no such recording")
+    return _as_json(recording)
+
+
+async def _begun(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """The same chunks, the first one read already: what is missing becomes a 404 and not a broken answer."""
+    try:
+        first = await anext(chunks, b"")
+    except ObjectNotFound as error:
+        raise HTTPException(404, "the recording has just been deleted") from error
+    except ObjectStoreError as error:
+        raise HTTPException(503, error.what) from error
+
+    async def all_of_them() -> AsyncIterator[bytes]:
+        yield first
+        async for chunk in chunks:
+            yield chunk
+
+    return all_of_them()
+
+
+def parse_range(text: str, size: int) -> tuple[int, int] | None:
+    """(start, end exclusive) of a single byte range (RFC 9110, 14.2); None: it cannot be satisfied. Several ranges: the first."""
+    match = _RANGE.match(text.split(",", maxsplit=1)[0].strip())
+    if match is None or match[1] == match[2] == "":
+        return None
+    if match[1] == "":
+        start, end = max(0, size - int(match[2])), size
+    else:
+        start, end = int(match[1]), min(size, int(match[2]) + 1 if match[2] else size)
+    return (start, end) if start < end else None
+
+
+def _as_json(recording: Recording) -> dict[str, Any]:
+    return {
+        "id": recording.id,
+        "channel": recording.channel,
+        "stream": recording.stream,
+        "start_ns": recording.start_ns,
+        "end_ns": recording.end_ns,
+        "size_bytes": recording.size_bytes,
+        "frames": recording.frames,
+        "codec": recording.codec,
+        "width": recording.width,
+        "height": recording.height,
+        "kind": (Kind.ALARM if recording.kind is Kind.ALARM else Kind.GENERAL).value,
+        "locked": recording.locked,
+        "open": recording.state is State.OPEN,
+    }
