@@ -53,7 +53,7 @@ async def _check(site: SiteConfig, data_dir: Path, clock: Clock, deep: bool) -> 
     from services.alarms.check import check as check_alarms
     from services.storage.check import check as check_storage
 
-    problems = [Problem("storage", what) for what in await check_storage(site, data_dir, deep=deep)]
+    problems = [Problem("storage", str(what)) for what in await check_storage(site, data_dir, deep=deep)]
     return problems + [Problem("alarms", what) for what in await check_alarms(site, data_dir, clock.now_ns())]
 
 

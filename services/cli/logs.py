@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import logging.handlers
+import sys
 from pathlib import Path
+from typing import TextIO
 
 from shared.domain.errors import ConfigError
 from shared.obs.logging import configure
@@ -12,6 +14,27 @@ from shared.obs.logging import configure
 #: Ten files of this size at most.
 FILE_BYTES = 10 * 2**20
 FILES = 10
+
+
+#: Loggers whose lines people are told in another way: exceptions as alarms, services that do not start by `vedette run` itself.
+_TOLD_OTHERWISE = frozenset({"shared.report", "services.cli.wiring"})
+
+
+class _Terminal(logging.StreamHandler[TextIO]):
+    """Warnings as single lines; tracebacks are in the file."""
+
+    def __init__(self, formatter: logging.Formatter | None) -> None:
+        super().__init__(sys.stderr)
+        self.setLevel(logging.WARNING)
+        self.setFormatter(formatter)
+        self.addFilter(lambda record: record.name not in _TOLD_OTHERWISE)
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = logging.makeLogRecord(record.__dict__)
+        line.exc_info = line.exc_text = None
+        if isinstance(line.msg, dict):  # structlog's event
+            line.msg = {key: value for key, value in line.msg.items() if key not in ("exc_info", "exception")}
+        return super().format(line)
 
 
 def start_logging(data_dir: Path | None, *, verbose: bool = False, json: bool = False) -> Path | None:
@@ -28,7 +51,8 @@ def start_logging(data_dir: Path | None, *, verbose: bool = False, json: bool = 
     configure(level="INFO", json=json)
     (terminal,) = logging.getLogger().handlers
     if not verbose and not json:
-        terminal.setLevel(logging.WARNING)
+        terminal = _Terminal(terminal.formatter)
+        logging.getLogger().handlers[:] = [terminal]
     if data_dir is None:
         return None
     path = data_dir / "log" / "vedette.log"

@@ -104,5 +104,5 @@ def test_a_port_in_use_stops_the_page_but_not_the_recorder(tmp_path: Path) -> No
         file = site(other)
         file.write_text(f"data_dir: data\nconsole: {{port: {port}}}\n", encoding="utf-8")
         with running(file) as second:
-            assert "console: could not start: console.host, console.port" in second.until("could not start")
+            assert "console: could not start: console.host, console.port" in second.until("console: could not start")
             second.until("Ctrl-C stops")
