@@ -13,7 +13,7 @@ from contextlib import suppress
 
 import structlog
 
-from services.ingest.adapters.camera import configure_libav
+from services.ingest.adapters.camera import configure_libav, tells_losses
 from services.ingest.adapters.slot import post
 from services.ingest.adapters.spool import Spool
 from services.ingest.channel import Channel, Events
@@ -57,7 +57,8 @@ class IngestService:
             SpoolError: the spool folder cannot be written.
         """
         runtime, loop = self._runtime, asyncio.get_running_loop()
-        configure_libav()
+        streams = [stream for channel in runtime.site.channels if channel.enabled for stream in (channel.main, channel.sub)]
+        configure_libav(listen=any(stream is not None and tells_losses(stream) for stream in streams))
         self._spool = Spool(
             runtime.data_dir / "spool", runtime.site.ingest.spool_max_bytes, lambda entry: post(loop, self._committed, entry)
         )

@@ -73,7 +73,7 @@ def probe(
     """
     clock = clock or SystemClock()
     config = stream_config(url, transport=transport, user=user, password=password, verify_tls=verify_tls)
-    configure_libav()
+    configure_libav(listen=True)
     with av.logging.Capture(local=True) as logs:
         camera = Camera(Opening(config, True, timeout_s, timeout_s, clock, threading.Event()))
         try:

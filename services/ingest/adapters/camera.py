@@ -20,7 +20,7 @@ from av.video.stream import VideoStream
 from services.ingest.adapters.errors import camera_error, no_answer
 from services.ingest.adapters.files import paced
 from services.ingest.core.segmenter import TICKS_PER_S
-from shared.config.channels import StreamConfig
+from shared.config.channels import StreamConfig, Transport
 from shared.domain.clock import Clock, ns_to_seconds
 from shared.domain.errors import CameraStreamError
 from shared.domain.media import VideoCodec
@@ -48,14 +48,21 @@ def _backdated(packets: list[Packet[Any]]) -> list[Packet[Any]]:
     return packets
 
 
-def configure_libav() -> None:
-    """Let libav's warnings reach `av.logging.Capture` in the camera threads, and nobody else: they can hold URLs with passwords.
+def configure_libav(*, listen: bool) -> None:
+    """Whether libav's warnings reach `av.logging.Capture` in the camera threads. They tell of lost RTP packets, which only UDP has.
 
-    Process-wide; called when the service starts.
+    Process-wide; called when the service starts. Listening costs every stream: PyAV's callback takes the GIL for each message,
+    before its level is looked at, and RTSP has one per packet (measured: twice the CPU of a TCP stream). Nobody else gets to see the
+    messages: they can hold URLs with passwords.
     """
     av.logging.set_skip_repeated(False)
-    av.logging.set_level(av.logging.WARNING)
+    av.logging.set_level(av.logging.WARNING if listen else None)
     logging.getLogger("libav").setLevel(logging.CRITICAL + 1)
+
+
+def tells_losses(config: StreamConfig) -> bool:
+    """Whether packets of this stream can be lost on the way."""
+    return config.transport is Transport.UDP and config.url.startswith("rtsp:")
 
 
 def address(config: StreamConfig) -> str:
@@ -166,6 +173,11 @@ class Camera:
         self.rescale = base is None or base.numerator != 1 or base.denominator != _TICK_DENOMINATOR
         # Multipart JPEG has no timestamps; libav makes them up at 25 frames/s.
         self.stamped = container.format.name != "mpjpeg"
+
+    @property
+    def live(self) -> bool:
+        """Whether it comes over the network, not from a file."""
+        return not self._is_file
 
     @property
     def size(self) -> tuple[int, int]:

@@ -19,11 +19,12 @@ from services.ingest.adapters.decoder import Decoder
 from services.ingest.adapters.recorder import Identity, Notices, Recorder, Tally
 from services.ingest.adapters.spool import Spool
 from services.ingest.core.backoff import Backoff
+from services.ingest.core.parameter_sets import is_foreign
 from services.ingest.core.segmenter import Limits
 from services.ingest.core.status import Happening
 from shared.config.channels import AudioMode, ChannelConfig, StreamConfig
 from shared.config.services import IngestConfig
-from shared.domain.clock import Clock
+from shared.domain.clock import Clock, seconds_to_ns
 from shared.domain.errors import CameraStreamError, CameraUnreachable, VedetteError
 from shared.domain.media import Picture, StreamKind
 from shared.domain.redact import redact
@@ -32,9 +33,11 @@ from shared.messages.media import Discontinuity
 log = structlog.get_logger(__name__)
 
 STOP_S = 1.0  # a thread that hangs in a read of a silent camera is left behind after this; its segment is finished for it
-GARBAGE_MAX = 10  # unreadable pictures in a row: the stream has changed its codec under way
+FOREIGN_MAX = 10  # access units of another codec in a row: it was changed under way
+SILENCE_SLACK_NS = 50_000_000  # libav's time-out may come a little early
+MAX_NS = 1 << 62
+#: What libav says of losses (FFmpeg 8; heard only when a channel uses UDP). A test over a lossy camera tells when the words change.
 _LOST = ("RTP: missed", "missing picture in access unit", "bad cseq", "dropping old packet", "Missed", "Packet corrupt")
-_SILENT = "Failed reading RTSP data"  # libav goes on after the first time-out, out of step with the interleaved stream
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,46 +177,46 @@ class StreamThread:
     ) -> None:
         """The loop that everything is about: a few calls per packet."""
         stop, now, video_index = self._stop.is_set, self._task.clock.monotonic_ns, camera.video.index
-        take_video, take_audio = recorder.video, recorder.audio
-        first, garbage = True, 0
+        take_video, take_audio, codec, byte_stream = recorder.video, recorder.audio, camera.codec, recorder.byte_stream
+        # libav ends no read at its first time-out: it hands out what it holds and goes on, out of step with the connection.
+        timeout_s = self._task.ingest.read_timeout_s
+        silence_ns = seconds_to_ns(timeout_s) - SILENCE_SLACK_NS if camera.live else MAX_NS
+        first, foreign, last_ns = True, 0, now()
         for packet in camera.packets():
             if stop():
                 return
+            at_ns = now()
+            if at_ns - last_ns > silence_ns:
+                raise CameraUnreachable(f"nothing came for {timeout_s:g} s", hint="check the camera's network and power")
+            last_ns = at_ns
             if packet.stream_index != video_index:
                 take_audio(packet)
                 continue
             if not packet.size:
                 continue
-            broken = packet.is_corrupt
-            if logs:
-                lost = self._lost(logs)
-                garbage = garbage + 1 if lost and not packet.is_keyframe else 0
-                broken = broken or lost
-                if garbage > GARBAGE_MAX:
-                    raise CameraStreamError(
-                        "the stream holds no pictures any more", hint="the camera may have changed its codec; connecting anew"
-                    )
+            broken = packet.is_corrupt or (bool(logs) and self._lost(logs))
+            if byte_stream and is_foreign(codec, bytes(memoryview(packet)[:8])):
+                broken, foreign = True, foreign + 1
+                if foreign > FOREIGN_MAX:
+                    raise CameraStreamError("the stream holds no pictures any more", hint="the camera may have changed its codec")
+            elif foreign:
+                foreign = 0
             if first:
                 first = False
                 backoff.reset()
                 self._out.happened(Happening.FIRST_PACKET, None)
-            media = take_video(packet, now(), broken=broken)
-            if decoder is not None:
+            media = take_video(packet, at_ns, broken=broken)
+            if decoder is not None and media is not None:
                 self._decode(decoder, recorder, packet, media)
 
-    def _decode(self, decoder: Decoder, recorder: Recorder, packet: Packet[Any], media: int | None) -> None:
-        if media is None:
-            return
+    def _decode(self, decoder: Decoder, recorder: Recorder, packet: Packet[Any], media: int) -> None:
         for at_ns, width, height, picture in decoder.feed(packet, media):
             self._out.frame(Frame(recorder.session, recorder.timeline.at(at_ns), width, height, picture))
 
     def _lost(self, logs: list[tuple[int, str, str]]) -> bool:
-        """Whether libav told of lost or broken data since the last packet. Raises CameraUnreachable after a silence."""
-        texts = [text for _, _, text in logs]
+        """Whether libav told of lost or broken data since the last packet."""
+        lost = any(mark in text for _, _, text in logs for mark in _LOST)
         logs.clear()
-        if any(_SILENT in text for text in texts):
-            raise CameraUnreachable(f"nothing came for {self._task.ingest.read_timeout_s:g} s", hint="check the camera's network and power")
-        lost = any(mark in text for text in texts for mark in _LOST)
         if lost:
             self.tally.broken += 1
         return lost

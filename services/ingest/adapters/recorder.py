@@ -117,7 +117,7 @@ class Recorder:
         extradata = context.extradata
         sets = extradata_sets(camera.codec, extradata) if extradata and is_byte_stream(extradata) else ()
         self._parameters = _Parameters(extradata, camera.size, sets)
-        self._byte_stream = camera.codec is not VideoCodec.MJPEG and (not extradata or is_byte_stream(extradata))
+        self.byte_stream = camera.codec is not VideoCodec.MJPEG and (not extradata or is_byte_stream(extradata))
         self.digest = self._digest()
         if last_parameters is not None and self.digest != last_parameters:
             first = Discontinuity.CODEC_CHANGE
@@ -195,7 +195,7 @@ class Recorder:
 
     def _inspect_key(self, packet: Packet[Any]) -> None:
         """New parameter sets in the stream begin a new file."""
-        if not self._byte_stream:
+        if not self.byte_stream:
             return
         found = parameter_sets(self._camera.codec, bytes(memoryview(packet)[:SCAN_BYTES]))
         known = self._parameters

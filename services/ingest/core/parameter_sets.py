@@ -9,6 +9,7 @@ from shared.domain.media import VideoCodec
 SCAN_BYTES = 4096  # parameter sets come before the picture; a picture is much larger than this
 _START = b"\x00\x00\x01"
 _H264_SETS, _H264_SLICES = (7, 8), (1, 2, 3, 4, 5)
+_H264_UNUSED = (0, 2, 3, 4)
 _H265_SETS = (32, 33, 34)
 _H265_SLICES = range(32)
 
@@ -16,6 +17,19 @@ _H265_SLICES = range(32)
 def is_byte_stream(data: bytes) -> bool:
     """Whether data has start codes (RTP, MPEG-TS), not length fields (MP4)."""
     return data[:4] == b"\x00\x00\x00\x01" or data[:3] == _START
+
+
+def is_foreign(codec: VideoCodec, head: bytes) -> bool:
+    """Whether an access unit (its first bytes, from a byte stream) cannot be of this codec: a camera that changes its codec goes on
+    sending under the old description. H.264 decoders of the field use no data partitions (2 to 4) and no unit types above 21, which
+    is how H.265 reads; the other way round there are reserved types."""
+    at = head.find(_START)
+    if at < 0 or at + 3 >= len(head):
+        return False
+    unit = head[at + 3]
+    if codec is VideoCodec.H264:
+        return unit & 0x80 != 0 or unit & 0x1F in _H264_UNUSED or unit & 0x1F > 21
+    return unit & 0x80 != 0 or (unit >> 1) & 0x3F > 40
 
 
 def parameter_sets(codec: VideoCodec, data: bytes) -> tuple[bytes, ...]:
