@@ -68,7 +68,7 @@ class Consumer(BaseConsumer):
 
     async def _wait_next_records(  # faust's signature, as the next
         self,
-        timeout: float,  # noqa: ASYNC109
+        timeout: float,  # noqa: ASYNC109  # faust's signature
     ) -> tuple[Mapping[TP, list[Record[Message]]] | None, set[TP] | None]:
         # Faust's own sleeps a second when all partitions are paused; here resuming wakes the fetcher.
         if not self.flow_active:
