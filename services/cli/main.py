@@ -18,6 +18,7 @@ from services.cli.logs import start_logging
 from services.cli.output import ERR, say, tell_error, write_crash
 from services.cli.ports import with_known_port
 from services.cli.serve import check_services, serve
+from services.cli.topics_page import page
 from shared.config.load import load_site
 from shared.domain.clock import SystemClock
 from shared.domain.errors import VedetteError
@@ -111,9 +112,12 @@ def demo(
 
 
 @app.command(name="topics")
-def topics_() -> None:
+def topics_(markdown: Annotated[bool, typer.Option("--markdown", help="The page docs/topics.md.")] = False) -> None:
     """What flows between the services."""
-    topics.print_topics()
+    if markdown:
+        config.emit(page(), "markdown")
+    else:
+        topics.print_topics()
 
 
 @app.command()

@@ -95,7 +95,7 @@ class Wiring:
         except Exception as error:  # noqa: BLE001  # as above
             del self.services[name]
             self._begun.discard(name)
-            await self._stop(name, service)
+            await self._stop(name, service, tell)
             self._failed(name, error, tell)
         else:
             tell(name, "started")
@@ -122,20 +122,22 @@ class Wiring:
             if service is not None and name in self._begun:
                 self._begun.discard(name)
                 tell(name, "stopping")
-                await self._stop(name, service)
+                await self._stop(name, service, tell)
         try:
             await self.bus.stop()
         except BusError as error:
             log.error("the bus could not be stopped in order", error=str(error))
         self._lock.release()
 
-    async def _stop(self, name: str, service: Service) -> None:
+    async def _stop(self, name: str, service: Service, tell: Tell) -> None:
         try:
             async with asyncio.timeout(STOP_LIMIT_S):
                 await service.stop()
         except TimeoutError:
+            tell(name, f"not stopped within {STOP_LIMIT_S} s, left behind")
             log.error("a service did not stop in time and is left behind", service=name, limit_s=STOP_LIMIT_S)
         except Exception as error:  # the boundary: one service that fails to stop must not keep the others from stopping
+            tell(name, "failed while it stopped; the log says more")
             log.error("a service failed while it stopped", service=name, exc_info=error)
 
 

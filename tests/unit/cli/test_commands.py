@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from services.cli.topics_page import page
 from shared.config.sample import sample
 from shared.topics import ALL
 
@@ -71,6 +72,10 @@ def test_the_schema_is_json() -> None:
 def test_topics_names_every_topic() -> None:
     printed = vedette("topics").stdout
     assert all(topic.name in printed for topic in ALL)
+
+
+def test_topics_can_print_the_page() -> None:
+    assert vedette("topics", "--markdown").stdout == page()
 
 
 def test_version() -> None:
