@@ -1,0 +1,114 @@
+"""A storage service on a folder, over the embedded bus, with real clocks, files and databases."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import httpx
+from fastapi import FastAPI
+
+from services.storage.api import router
+from services.storage.app import StorageService, create
+from services.storage.check import problems
+from shared.bus.embedded import EmbeddedBus
+from shared.bus.port import Consumer, Position
+from shared.config.site import SiteConfig
+from shared.domain.clock import Clock, SystemClock
+from shared.messages import Message, SegmentMessage
+from shared.report import Reporter
+from shared.service import Runtime
+from shared.topics import SEGMENTS, Topic
+
+T = TypeVar("T")
+MIB = 1024 * 1024
+
+
+def site(*channels: str, storage: dict[str, Any] | None = None, recording: dict[str, Any] | None = None, **more: Any) -> SiteConfig:
+    """Channels numbered from 1; nothing kept free on the disk of the tests."""
+    return SiteConfig.model_validate(
+        {
+            "storage": {"min_free_bytes": 0, "file_s": 4, "sweep_every_s": 0.2, **(storage or {})},
+            "channels": [
+                {"id": name, "number": number, "main": {"url": f"rtsp://127.0.0.1/{name}"}, "recording": recording or {}}
+                for number, name in enumerate(channels, start=1)
+            ],
+            **more,
+        }
+    )
+
+
+async def until(condition: Callable[[], Awaitable[T]], *, what: str, deadline_s: float = 20.0) -> T:
+    """Ask again and again until `condition` gives something true."""
+    value = None
+    try:
+        async with asyncio.timeout(deadline_s):
+            while not (value := await condition()):  # noqa: ASYNC110  # what is waited for is in a database or on disk
+                await asyncio.sleep(0.02)
+    except TimeoutError:
+        raise AssertionError(f"not within {deadline_s:.0f} s: {what}; last seen: {value!r}") from None
+    return value
+
+
+@dataclass
+class Storing:
+    """A running service and what tests ask it."""
+
+    service: StorageService
+    bus: EmbeddedBus
+    http: httpx.AsyncClient
+    config: SiteConfig
+    data_dir: Path
+
+    async def send(self, *segments: SegmentMessage) -> list[asyncio.Future[Position]]:
+        """Publish; each future resolves when the segment is durable."""
+        return [await self.bus.enqueue(SEGMENTS, segment) for segment in segments]
+
+    async def keep(self, *segments: SegmentMessage, deadline_s: float = 30.0) -> None:
+        """Publish, and wait until all are acknowledged."""
+        async with asyncio.timeout(deadline_s):
+            await asyncio.gather(*await self.send(*segments))
+
+    async def recordings(self, channel: str | None = None) -> list[dict[str, Any]]:
+        answer = await self.http.get("/api/recordings", params={} if channel is None else {"channel": channel})
+        assert answer.status_code == 200, answer.text
+        found: list[dict[str, Any]] = answer.json()["recordings"]
+        return found
+
+    async def listen(self, topic: Topic[Any]) -> Consumer:
+        return await self.bus.consumer([topic], group=None)
+
+    async def check(self) -> list[str]:
+        return [str(problem) for problem in await problems(self.config, self.data_dir, deep=True)]
+
+
+async def next_of(consumer: Consumer, wanted: Callable[[Any], bool], deadline_s: float = 20.0) -> Message:
+    """The next message that is wanted."""
+    async with asyncio.timeout(deadline_s):
+        while True:
+            for record in await consumer.poll(max_records=1, timeout_s=1.0):
+                if wanted(record.message):
+                    return record.message
+
+
+@asynccontextmanager
+async def storing(data_dir: Path, config: SiteConfig, clock: Clock | None = None) -> AsyncIterator[Storing]:
+    """Start the service on the folder; stop it in order."""
+    clock = clock or SystemClock()
+    bus = EmbeddedBus(clock)
+    await bus.start()
+    await asyncio.to_thread(data_dir.mkdir, parents=True, exist_ok=True)
+    service = create(Runtime(config, bus, clock, data_dir, Reporter(bus.producer, clock, config.device.id)))
+    app = FastAPI()
+    app.include_router(router(service))
+    try:
+        await service.start()
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://storage") as http:
+            yield Storing(service, bus, http, config, data_dir)
+    finally:
+        await service.stop()
+        await bus.stop()
