@@ -1,7 +1,7 @@
 """One message in flight per partition, partitions side by side.
 
-Faust's own `isolated_partitions` does not survive a rebalance (docstring of `worker.py`), and one agent over all partitions would let a
-slow channel delay the others. So the agent hands its events to lanes, one per partition.
+One Faust agent over all partitions would let a slow channel delay the others; why not one actor per partition, says `worker.py`. So the agent
+hands its events to lanes, one per partition.
 """
 
 from __future__ import annotations
