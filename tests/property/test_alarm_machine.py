@@ -1,0 +1,207 @@
+"""Anti-dither and the life of alarms as state machines, against slow, obvious models."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from services.alarms.core import anti_dither
+from services.alarms.core.arming import Policy
+from services.alarms.core.handling import SeenEvent, Step, first_step, is_news, later_step
+from services.alarms.core.linkage import Change, consequences
+from services.alarms.core.place import Place
+from services.alarms.core.record import Alarm
+from shared.config.rules import Linkage, RecordLinkage
+from shared.domain.clock import NS_PER_S
+from shared.messages import ActionKind, AlarmState, EventKind, EventMessage, EventPhase
+
+PLACE = Place("Site", "recorder", "https://nvr.example", {"cam": (1, "Cam")}, {}, {"station": frozenset(AlarmState)})
+LINKAGE = Linkage(record=RecordLinkage(pre_s=3, post_s=12), webhooks=("station",))
+
+
+def message(event_id: str, phase: EventPhase, start_s: int, at_s: int) -> EventMessage:
+    return EventMessage(
+        channel="cam", channel_number=1, event_id=event_id, kind=EventKind.INTRUSION, source="zone", phase=phase,
+        start_ns=start_s * NS_PER_S, at_ns=at_s * NS_PER_S, end_ns=at_s * NS_PER_S if phase is EventPhase.ENDED else None,
+    )  # fmt: skip
+
+
+@dataclass
+class ModelAlarm:
+    """A record as a plain list of what belongs to it. `news_s`: when, by the machine's clock, something was heard last."""
+
+    spans: dict[str, tuple[int, int | None]]
+    news_s: int
+    ended: bool = False
+
+    def distance(self, at_s: int) -> int:
+        first = min(start for start, _ in self.spans.values())
+        if any(end is None for _, end in self.spans.values()) and not self.ended:
+            return max(0, first - at_s)
+        last = max(start if end is None else end for start, end in self.spans.values())
+        return max(0, first - at_s, at_s - last)
+
+
+class AlarmLife(RuleBasedStateMachine):
+    """One rule's events, messages heard twice, late handling and the passing of time. Seconds; capture time runs `lag` behind the clock."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now_s = 1000
+        self.period_s = 5
+        self.alarms: dict[str, Alarm] = {}
+        self.model: list[tuple[str, ModelAlarm]] = []
+        self.seen: dict[str, SeenEvent] = {}
+        self.live: dict[str, tuple[int, str]] = {}  # event -> (start, alarm)
+        self.notices: list[str] = []
+        self.reports: list[tuple[str, AlarmState, int]] = []
+        self.spans: dict[str, list[tuple[int, int]]] = {}
+        self.count = 0
+
+    def apply(self, step: Step) -> None:
+        done = consequences(step.alarm, LINKAGE, step.change, PLACE, self.now_s * NS_PER_S)
+        self.alarms[done.alarm.alarm_id] = done.alarm
+        for command in done.commands:
+            if command.action is ActionKind.SHOW_MESSAGE:
+                self.notices.append(command.alarm_id)
+            if command.action is ActionKind.RECORD:
+                assert command.from_ns is not None
+                assert command.to_ns is not None
+                self.spans.setdefault(command.alarm_id, []).append((command.from_ns, command.to_ns))
+        self.reports += [(done.alarm.alarm_id, report.state, done.alarm.hits) for report in done.reports]
+
+    def start(self, lag_s: int) -> str:
+        self.count += 1
+        event_id, at_s = f"event-{self.count}", self.now_s - lag_s
+        event = message(event_id, EventPhase.STARTED, at_s, at_s)
+        assert is_news(event, None)
+        step = first_step(event, Policy(self.period_s * NS_PER_S, LINKAGE), list(self.alarms.values()), self.now_s * NS_PER_S)
+        assert step is not None
+        near = [(model.distance(at_s), -index) for index, (_, model) in enumerate(self.model)]
+        if near and min(near)[0] < self.period_s:
+            assert step.change is Change.HIT
+            model = dict(self.model)[step.alarm.alarm_id]
+            assert model.distance(at_s) == min(near)[0]
+            model.spans[event_id], model.ended = (at_s, None), False
+        else:
+            assert step.change is Change.RAISED
+            model = ModelAlarm({event_id: (at_s, None)}, self.now_s)
+            self.model.append((step.alarm.alarm_id, model))
+        model.news_s = self.now_s
+        self.apply(step)
+        self.seen[event_id] = SeenEvent(event.at_ns, False, step.alarm.alarm_id)
+        self.live[event_id] = (at_s, step.alarm.alarm_id)
+        return event_id
+
+    @rule(lag_s=st.integers(0, 12))
+    def begins(self, lag_s: int) -> None:
+        self.start(lag_s)
+
+    @rule(lag_s=st.integers(0, 12))
+    def momentary(self, lag_s: int) -> None:
+        event_id = self.start(lag_s)
+        self.end(event_id, self.live[event_id][0])
+
+    @precondition(lambda self: self.live)
+    @rule(data=st.data())
+    def ends(self, data: st.DataObject) -> None:
+        event_id = data.draw(st.sampled_from(sorted(self.live)))
+        self.end(event_id, max(self.live[event_id][0], self.now_s))
+
+    def end(self, event_id: str, at_s: int) -> None:
+        start_s, alarm_id = self.live.pop(event_id)
+        event = message(event_id, EventPhase.ENDED, start_s, at_s)
+        assert is_news(event, self.seen[event_id])
+        self.apply(later_step(event, self.alarms[alarm_id], self.now_s * NS_PER_S))
+        self.seen[event_id] = SeenEvent(event.at_ns, True, alarm_id)
+        model = dict(self.model)[alarm_id]
+        model.spans[event_id], model.news_s = (start_s, at_s), self.now_s
+
+    @precondition(lambda self: self.seen)
+    @rule(data=st.data())
+    def heard_again(self, data: st.DataObject) -> None:
+        event_id = data.draw(st.sampled_from(sorted(self.seen)))
+        seen = self.seen[event_id]
+        at_s = seen.at_ns // NS_PER_S
+        assert not is_news(message(event_id, EventPhase.STARTED, at_s, at_s), seen)
+        assert not is_news(message(event_id, EventPhase.UPDATED, at_s, at_s), seen)
+        if seen.ended:
+            assert not is_news(message(event_id, EventPhase.ENDED, at_s, at_s), seen)
+
+    @rule(seconds=st.integers(1, 20))
+    def time_passes(self, seconds: int) -> None:
+        self.now_s += seconds
+        for alarm in list(self.alarms.values()):
+            if anti_dither.is_open(alarm) and anti_dither.due_ns(alarm) <= self.now_s * NS_PER_S:
+                self.apply(Step(Change.ENDED, anti_dither.ended(alarm, self.now_s * NS_PER_S)))
+        for _, model in self.model:
+            quiet = all(end is not None for _, end in model.spans.values())
+            if quiet and self.now_s >= model.news_s + self.period_s + 1:
+                model.ended = True
+
+    @invariant()
+    def agrees_with_the_model(self) -> None:
+        assert set(self.alarms) == {alarm_id for alarm_id, _ in self.model}
+        for alarm_id, model in self.model:
+            alarm = self.alarms[alarm_id]
+            assert alarm.hits == len(model.spans)
+            assert alarm.live == {event_id for event_id, (_, end) in model.spans.items() if end is None}
+            assert alarm.start_ns == min(start for start, _ in model.spans.values()) * NS_PER_S
+            assert alarm.last_ns == max(start if end is None else end for start, end in model.spans.values()) * NS_PER_S
+            assert (alarm.state is AlarmState.ENDED) == model.ended
+            assert alarm.end_ns == (alarm.last_ns if model.ended else None)
+
+    @invariant()
+    def every_event_is_accounted_once(self) -> None:
+        assert sum(alarm.hits for alarm in self.alarms.values()) == len(self.seen)
+
+    @invariant()
+    def linkage_ran_once(self) -> None:
+        assert sorted(self.notices) == sorted(self.alarms)
+        assert [alarm_id for alarm_id, state, _ in self.reports if state is AlarmState.RAISED] == list(self.alarms)
+        assert len(set(self.reports)) == len(self.reports)
+
+    @invariant()
+    def footage_covers_the_alarm(self) -> None:
+        for alarm_id, alarm in self.alarms.items():
+            from_ns, to_ns = self.spans[alarm_id][-1]
+            assert to_ns >= alarm.last_ns + 12 * NS_PER_S
+            assert all(before <= after for (_, before), (_, after) in zip(self.spans[alarm_id], self.spans[alarm_id][1:], strict=False))
+            assert from_ns <= self.spans[alarm_id][0][0]
+
+
+AlarmLife.TestCase.settings = settings(max_examples=80, stateful_step_count=40, deadline=None)
+TestAlarmLife = AlarmLife.TestCase
+
+
+@given(
+    times=st.lists(st.integers(0, 300), min_size=1, max_size=40).map(sorted),
+    period_s=st.integers(0, 30),
+    delays=st.lists(st.integers(0, 100), min_size=40, max_size=40),
+)
+def test_records_depend_on_capture_times_alone(times: list[int], period_s: int, delays: list[int]) -> None:
+    """A backlog, handled whenever, gives the same records as the obvious clustering of the times."""
+    clusters: list[list[int]] = []
+    for time_s in times:
+        if clusters and time_s - clusters[-1][-1] < period_s:
+            clusters[-1].append(time_s)
+        else:
+            clusters.append([time_s])
+    alarms: dict[str, Alarm] = {}
+    for number, (time_s, delay_s) in enumerate(zip(times, delays, strict=False)):
+        now_ns = (time_s + delay_s) * NS_PER_S
+        for alarm in list(alarms.values()):
+            if anti_dither.is_open(alarm) and anti_dither.due_ns(alarm) <= now_ns:
+                alarms[alarm.alarm_id] = anti_dither.ended(alarm, now_ns)
+        step = first_step(
+            message(f"e{number}", EventPhase.STARTED, time_s, time_s), Policy(period_s * NS_PER_S, LINKAGE), list(alarms.values()), now_ns
+        )
+        assert step is not None
+        done = later_step(message(f"e{number}", EventPhase.ENDED, time_s, time_s), step.alarm, now_ns)
+        alarms[done.alarm.alarm_id] = done.alarm
+    assert [(alarm.hits, alarm.start_ns, alarm.last_ns) for alarm in alarms.values()] == [
+        (len(cluster), cluster[0] * NS_PER_S, cluster[-1] * NS_PER_S) for cluster in clusters
+    ]
