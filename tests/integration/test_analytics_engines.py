@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import simplejpeg
+import simplejpeg  # type: ignore[import-untyped]  # it ships no types
 from PIL import Image
 
 from services.analytics.adapters.detector import Detector, Thresholds
@@ -66,7 +66,7 @@ def agreement(found: list[list[Detection]], true: list[list[Detection]]) -> tupl
 
 
 def make(engine: Engine) -> Detector:
-    onnx = exported(weights(), cache=ModelManager().folder, **SIZE)
+    onnx = exported(weights(), input_width=640, input_height=384, cache=ModelManager().folder)
     return OpenVinoDetector(onnx, AT) if engine is Engine.OPENVINO else OnnxDetector(onnx, AT)
 
 
@@ -111,7 +111,7 @@ def test_yolox_finds_the_people_of_a_photograph_where_yolov8_does() -> None:
 
 
 def test_with_the_export_in_the_cache_torch_is_never_imported() -> None:
-    exported(weights(), cache=ModelManager().folder, **SIZE)
+    exported(weights(), input_width=640, input_height=384, cache=ModelManager().folder)
     program = (
         "import sys\n"
         "from services.analytics.adapters.engines import prepare\n"

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
 from services.analytics.adapters.engines import prepare
-from services.analytics.app import create
+from services.analytics.app import AnalyticsService, create
 from shared.bus.embedded import EmbeddedBus
 from shared.bus.port import Consumer
 from shared.config.site import SiteConfig
@@ -23,6 +24,7 @@ from tests.support.footage import footage
 
 pytestmark = pytest.mark.integration
 
+M = TypeVar("M", DetectionsMessage, EventMessage)
 LINE = [(560 / 768, 0.0), (560 / 768, 1.0)]
 CAPTURED_NS = 1_700_000_000 * NS_PER_S
 
@@ -42,7 +44,8 @@ def frames(first: int, last: int) -> list[FrameMessage]:
     path = footage("one-by-one-person-detection.mp4")
     return [
         FrameMessage(
-            channel="room", channel_number=3, session="s", sequence=number, capture_ns=CAPTURED_NS + number * NS_PER_S // 10, published_ns=0,
+            channel="room", channel_number=3, session="s", sequence=number, published_ns=0,
+            capture_ns=CAPTURED_NS + number * NS_PER_S // 10,
             source_width=768, source_height=432, picture=picture,
         )
         for number, picture in pictures(path, width=640, height=360, step=2)
@@ -60,9 +63,9 @@ async def next_of(
     return found
 
 
-async def ready(service: object) -> None:
+async def ready(service: AnalyticsService) -> None:
     async with asyncio.timeout(60):
-        while not service.ready:  # type: ignore[attr-defined]  # the service under test
+        while not service.ready:  # noqa: ASYNC110  # a condition with a deadline: the service has no event to wait for
             await asyncio.sleep(0.01)
 
 
@@ -168,7 +171,7 @@ async def test_what_lasts_ends_when_a_channel_goes_silent(tmp_path: Path) -> Non
         outputs = []
         for frame in frames(90, 110):
             outputs += await service.on_frame(frame.model_copy(update={"published_ns": clock.now_ns()}))
-        assert [o.message.phase for o in outputs if o.topic is EVENTS][0] is EventPhase.STARTED
+        assert next(o.message.phase for o in outputs if o.topic is EVENTS) is EventPhase.STARTED
         async with asyncio.timeout(30):
             ended: list[EventMessage] = []
             while not ended:

@@ -35,7 +35,7 @@ def play(walk: list[tuple[float, float] | None], **settings: object) -> list[Rul
 
 @given(steps)
 def test_entering_and_leaving_alternate(walk: list[tuple[float, float] | None]) -> None:
-    seen = [step for step in walk if step is not None]
+    seen: list[tuple[float, float] | None] = [step for step in walk if step is not None]
     found = [event.direction for event in play(seen, actions=["cross"]) if event.phase is EventPhase.STARTED]
     assert all(sooner != later for sooner, later in pairwise(found))
 

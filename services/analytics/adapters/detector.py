@@ -14,7 +14,7 @@ from typing import Protocol
 import cv2
 import numpy as np
 import numpy.typing as npt
-import simplejpeg
+import simplejpeg  # type: ignore[import-untyped]  # it ships no types
 
 from services.analytics.core.boxes import Floats, Head, Letterbox, RawBoxes, decode, detections, head_of, suppress
 from services.analytics.core.classes import NO_TARGET, groups

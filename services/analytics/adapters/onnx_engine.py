@@ -20,8 +20,8 @@ class OnnxDetector:
 
     def __init__(self, path: Path, thresholds: Thresholds) -> None:
         """Raises: ModelError: not readable, or no detector."""
-        import onnxruntime
-        from onnxruntime.capi import onnxruntime_pybind11_state as states
+        import onnxruntime  # type: ignore[import-untyped]  # it ships no types
+        from onnxruntime.capi import onnxruntime_pybind11_state as states  # type: ignore[import-untyped]  # it ships no types
 
         onnxruntime.set_default_logger_severity(3)
         self._errors = (states.Fail, states.RuntimeException, states.InvalidArgument)

@@ -19,7 +19,7 @@ from shared.domain.media import Picture
 from shared.domain.targets import Detection
 
 if TYPE_CHECKING:
-    from openvino import CompiledModel, Model
+    from openvino import CompiledModel, Model  # type: ignore[import-untyped]  # it ships no types
 
 
 class OpenVinoDetector:
@@ -102,7 +102,7 @@ def _network(path: Path, model: Model) -> Network:
 def _with_bytes(model: Model, network: Network) -> Model:
     """The same network with 8-bit (1, height, width, 3) input: conversion, scaling and layout are part of the graph."""
     from openvino import Layout, Type
-    from openvino.preprocess import PrePostProcessor
+    from openvino.preprocess import PrePostProcessor  # type: ignore[import-untyped]  # it ships no types
 
     steps = PrePostProcessor(model)
     steps.input(0).tensor().set_element_type(Type.u8).set_layout(Layout("NHWC"))

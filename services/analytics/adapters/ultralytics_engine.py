@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -28,7 +29,7 @@ def quiet_environment(config_dir: Path) -> Mapping[str, str]:
     }
 
 
-def load(weights: Path, config_dir: Path) -> object:
+def load(weights: Path, config_dir: Path) -> Any:
     """An `ultralytics.YOLO`. The environment is set before the first import: the package reads it only then.
 
     Raises:
@@ -36,12 +37,13 @@ def load(weights: Path, config_dir: Path) -> object:
     """
     config_dir.mkdir(parents=True, exist_ok=True)
     os.environ.update(quiet_environment(config_dir))
-    from ultralytics import YOLO, settings
+    import ultralytics
 
-    if settings["sync"]:
-        settings.update({"sync": False})
+    package: Any = ultralytics  # it ships no types that say what it exports
+    if package.settings["sync"]:
+        package.settings.update({"sync": False})
     try:
-        return YOLO(str(weights), task="detect")
+        return package.YOLO(str(weights), task="detect")
     except (OSError, RuntimeError, AttributeError, ValueError, TypeError, EOFError, KeyError) as error:
         raise ModelError(f"Ultralytics cannot load the weights: {error}", where=str(weights)) from error
 
@@ -55,7 +57,7 @@ class UltralyticsDetector:
 
         self._model = load(weights, config_dir)
         self._thresholds, self._size = thresholds, [input_height, input_width]
-        names: Mapping[int, str] = self._model.names  # type: ignore[attr-defined]  # the package is untyped
+        names: Mapping[int, str] = self._model.names
         self._groups = groups(names, max(names) + 1)
         self._wanted = np.flatnonzero(self._groups != NO_TARGET).tolist()
         if not self._wanted:
@@ -72,7 +74,7 @@ class UltralyticsDetector:
         if not pictures:
             return []
         try:
-            results = self._model.predict(  # type: ignore[attr-defined]  # the package is untyped
+            results = self._model.predict(
                 [to_bgr(picture) for picture in pictures], imgsz=self._size, conf=self._thresholds.confidence, iou=self._thresholds.iou,
                 classes=self._wanted, device=self._device, verbose=False,
             )  # fmt: skip
@@ -80,8 +82,8 @@ class UltralyticsDetector:
             raise ModelError(f"Ultralytics failed: {error}", where=self._info.model) from error
         return [self._read(result, picture) for result, picture in zip(results, pictures, strict=True)]
 
-    def _read(self, result: object, picture: Picture) -> list[Detection]:
-        table = result.boxes.data.cpu().numpy()  # type: ignore[attr-defined]  # the package is untyped
+    def _read(self, result: Any, picture: Picture) -> list[Detection]:
+        table = result.boxes.data.cpu().numpy()
         boxes = RawBoxes(table[:, :4], table[:, 4], table[:, 5].astype(np.int64))  # best first, in the picture's pixels
         whole = Letterbox(picture.width, picture.height, picture.width, picture.height, 0, 0, 1.0)
         return detections(suppress(boxes, self._groups, self._thresholds.iou), whole, self._groups)

@@ -94,7 +94,7 @@ class _Average:
         difference = grey - background
         shift = np.float32(np.median(difference[:: self._cell, :: self._cell]))
         difference -= shift
-        changed = np.abs(difference) > STEP
+        changed: Mask = np.abs(difference) > STEP
         if np.count_nonzero(changed) > LIGHT_SHARE * changed.size:
             return None
         rate = 1.0 - math.exp(-max(0, time_ns - self._seen_ns) / self._follow_ns)
@@ -111,7 +111,7 @@ def _cells(changed: Mask, cell: int) -> npt.NDArray[np.int64]:
     """Changed pixels per cell, 0 where they are too few. Summed along rows first: ten times faster than both axes at once."""
     height, width = changed.shape
     rows = changed.view(np.uint8).reshape(height // cell, cell, width).sum(axis=1, dtype=np.uint8)
-    counts = rows.reshape(height // cell, width // cell, cell).sum(axis=2, dtype=np.int64)
+    counts: npt.NDArray[np.int64] = rows.reshape(height // cell, width // cell, cell).sum(axis=2, dtype=np.int64)
     counts[counts < CELL_SHARE * cell * cell] = 0
     return counts
 
