@@ -1,7 +1,7 @@
 """One message in flight per partition, partitions side by side.
 
-One Faust agent over all partitions would let a slow channel delay the others; why not one actor per partition, says `worker.py`. So the agent
-hands its events to lanes, one per partition.
+One Faust agent over all partitions would let a slow channel delay the others, so it hands its events to lanes, one per partition. Why not
+Faust's actors, one per partition: see `worker.py`.
 """
 
 from __future__ import annotations
