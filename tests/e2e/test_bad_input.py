@@ -108,7 +108,7 @@ def test_the_good_camera_loses_nothing(story: Story) -> None:
         ("wrong-password", "CameraAuthError", "password"),
         ("wrong-path", "CameraNotFound", "path"),
         ("no-route", "CameraUnreachable", "refused"),
-        ("silent", "CameraUnreachable", "no data"),
+        ("silent", "CameraUnreachable", "nothing came for 5 s"),
         ("zero-bytes", "CameraStreamError", "empty"),
     ],
 )

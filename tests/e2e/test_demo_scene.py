@@ -83,6 +83,6 @@ def test_every_crossing_of_the_gate_and_no_other(story: Story) -> None:
 
 def test_every_passage_of_the_yards_zone_and_no_other(story: Story) -> None:
     names = {Passage.ENTER: "enter", Passage.LEAVE: "leave"}
-    expected = [(p * YARD.duration_s + c.time_s, names[c.passage]) for p in range(PASSES) for c in YARD.zone_passages]
+    expected = [(p * YARD.duration_s + c.time_s, names[c.passage]) for p in range(PASSES) for c in YARD.passages]
     assert [direction for _, direction in story.passages] == [direction for _, direction in expected]
     assert [time_s for time_s, _ in story.passages] == pytest.approx([time_s for time_s, _ in expected], abs=2.5)
