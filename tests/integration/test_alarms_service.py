@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import httpx
 from fastapi import FastAPI, Request
 
 from services.alarms.api import router
+from services.alarms.check import check
 from shared.domain.clock import NS_PER_S, ManualClock
 from shared.domain.ids import DEVICE_CHANNEL
 from shared.messages import ActionKind, ActionMessage, ActionPhase, AlarmMessage, AlarmState, EventKind, EventPhase
@@ -123,7 +125,7 @@ async def test_footage_is_extended_while_an_alarm_lasts(tmp_path: Path) -> None:
         for seconds in (5, 10, 15):
             await until(lambda: clock.sleepers >= 2, "the timers sleep")
             clock.advance(5)
-            await until(lambda s=seconds: len(actions(recorder, ActionKind.RECORD)) == 1 + s // 5, "the next request")  # type: ignore[misc]  # mypy infers no lambda with a default
+            await until(lambda s=seconds: len(actions(recorder, ActionKind.RECORD)) == 1 + s // 5, "the next request")
         await recorder.send(event("long", 16, EventPhase.ENDED, base_ns=base_ns, start_s=0))
         await until(lambda: len(actions(recorder, ActionKind.RECORD)) == 5, "the last request")
         requests = actions(recorder, ActionKind.RECORD)
@@ -217,3 +219,19 @@ async def test_the_http_api(tmp_path: Path) -> None:
             entries = (await http.get("/api/log")).json()["entries"]
             assert entries[0]["text"] == "Camera 2: Gate (line crossed, a to b) acknowledged by ada"
         await until(lambda: any(message.acknowledged_by == "ada" for message in told(recorder, AlarmState.UPDATED)), "consoles learn of it")
+
+
+async def test_the_check_finds_what_is_wrong_with_a_book(tmp_path: Path) -> None:
+    site = site_config()
+    assert await check(site, tmp_path, 0) == []  # no book yet
+    async with running(site, tmp_path) as recorder:
+        await recorder.send(*crossing("a", 0, base_ns=recorder.clock.now_ns()))
+        (alarm,) = await recorder.wait_alarms(1)
+        async with recorder.service.book.write() as page:
+            await page.save_alarm(replace(alarm, hits=2, last_ns=alarm.start_ns - 1, live=frozenset({"never"})), None, new=False)
+        assert await recorder.problems() == [
+            f"alarm {alarm.alarm_id} lasts, but no timer will ever end it",
+            f"alarm {alarm.alarm_id} ends before it begins",
+            f"alarm {alarm.alarm_id} waits for events that ended or never were",
+            f"alarm {alarm.alarm_id} has 2 hits, but 1 events",
+        ]

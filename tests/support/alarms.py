@@ -222,10 +222,6 @@ class Running:
         found: list[Alarm] = await until(enough, f"{count} alarms")
         return found
 
-    def handled(self) -> int:
-        """Messages that the service has handled, those on `actions` included."""
-        return int(self.service.health().details["handled"])
-
     async def problems(self) -> list[str]:
         return await check(self.site, self.folder, self.clock.now_ns())
 

@@ -23,6 +23,8 @@ from shared.domain.redact import redact
 _MAX_ANSWER_BYTES = 64 * 1024
 #: So much of an answer that is no success is kept with the dead letter.
 _EXCERPT_CHARS = 120
+#: A centre that asks to be left alone for longer than this (30 years) has said nothing that can be waited for.
+_LONGEST_PLEA_S = 1e9
 #: An idle connection is kept this long: the next alarm spares the handshakes.
 _KEEP_ALIVE_S = 300.0
 
@@ -47,7 +49,7 @@ def retry_after_s(header: str | None, now_ns: int) -> float | None:
     if header is None:
         return None
     if header.strip().isdecimal():
-        return float(header)
+        return min(float(header), _LONGEST_PLEA_S)
     try:
         moment = parsedate_to_datetime(header)
     except ValueError:
