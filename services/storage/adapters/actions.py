@@ -33,7 +33,7 @@ class Actions:
                 from_ns = min(from_ns, old["from_ns"])
                 again = {"from_ns": from_ns, "to_ns": to_ns, "phase": ActionPhase.REQUESTED.value, "reported": False}
                 await connection.execute(
-                    update(actions).where(actions.c.id == action.action_id).values(again, body=action.model_dump_json())
+                    update(actions).where(actions.c.id == action.action_id).values(**again, body=action.model_dump_json())
                 )
             else:
                 return None
