@@ -106,6 +106,14 @@ def fragment(frames: int) -> bytes:
     return box(b"moof", box(b"mfhd", bytes(8)) + box(b"traf", tfhd + trun)) + box(b"mdat", bytes(10 * frames))
 
 
+def test_a_file_that_is_nothing_but_its_header_is_no_segment() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        Spool(Path(folder), 1 << 20).create("cam", HEADER)
+        again = Spool(Path(folder), 1 << 20)
+        assert again.open() == 0
+        assert not [path for path in Path(folder).rglob("*") if path.is_file()]
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.integers(1, 5), min_size=1, max_size=4), st.floats(0, 1), st.booleans())
 def test_a_crash_at_any_byte_keeps_whole_fragments(counts: list[int], share: float, finished: bool) -> None:

@@ -6,6 +6,7 @@ import random
 import threading
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +15,7 @@ import structlog
 from av.packet import Packet
 
 from services.ingest.adapters.audio import audio_track
-from services.ingest.adapters.camera import Camera, Opening
+from services.ingest.adapters.camera import Camera, Opening, tells_losses
 from services.ingest.adapters.decoder import Decoder
 from services.ingest.adapters.recorder import Identity, Notices, Recorder, Tally
 from services.ingest.adapters.spool import Spool
@@ -33,6 +34,7 @@ from shared.messages.media import Discontinuity
 log = structlog.get_logger(__name__)
 
 STOP_S = 1.0  # a thread that hangs in a read of a silent camera is left behind after this; its segment is finished for it
+BATCH = 25  # packets: a second of most streams
 FOREIGN_MAX = 10  # access units of another codec in a row: it was changed under way
 SILENCE_SLACK_NS = 50_000_000  # libav's time-out may come a little early
 MAX_NS = 1 << 62
@@ -91,13 +93,75 @@ class _Seen:
     parameters: str | None = None
 
 
+class _Taker:
+    """Takes packets into the recorder and the decoder, in batches: code and data are warm then, which halves the cost of a packet.
+
+    With a decoder, or where libav tells of losses (which belong to one packet), a batch is one packet.
+    """
+
+    def __init__(
+        self, task: Task, camera: Camera, recorder: Recorder, logs: list[tuple[int, str, str]], out: Outlets, tally: Tally
+    ) -> None:
+        self.waiting: list[tuple[Packet[Any], int]] = []
+        self._camera, self._recorder, self._logs, self._out, self._tally = camera, recorder, logs, out, tally
+        self._decoder = Decoder(camera, task.channel.analysis) if task.analyse else None
+        self.most = 1 if task.analyse or tells_losses(task.config) else BATCH
+        self._foreign = 0
+        self._lock = threading.Lock()
+
+    def take(self) -> None:
+        """Work on all that waits. Also called by the stopping thread when the camera's thread hangs in a read.
+
+        Raises:
+            CameraStreamError: the stream is of another codec now.
+        """
+        video_index, recorder = self._camera.video.index, self._recorder
+        with self._lock:
+            try:
+                for packet, at_ns in self.waiting:
+                    if packet.stream_index != video_index:
+                        recorder.audio(packet)
+                    elif packet.size:
+                        self._video(packet, at_ns)
+            finally:
+                self.waiting.clear()
+
+    def _video(self, packet: Packet[Any], at_ns: int) -> None:
+        broken = packet.is_corrupt or (bool(self._logs) and self._lost())
+        if self._recorder.byte_stream and is_foreign(self._camera.codec, bytes(memoryview(packet)[:8])):
+            broken, self._foreign = True, self._foreign + 1
+            if self._foreign > FOREIGN_MAX:
+                raise CameraStreamError("the stream holds no pictures any more", hint="the camera may have changed its codec")
+        else:
+            self._foreign = 0
+        media = self._recorder.video(packet, at_ns, broken=broken)
+        if self._decoder is None or media is None:
+            return
+        for picture_ns, width, height, picture in self._decoder.feed(packet, media):
+            self._out.frame(Frame(self._recorder.session, self._recorder.timeline.at(picture_ns), width, height, picture))
+
+    def _lost(self) -> bool:
+        """Whether libav told of lost or broken data since the last packet."""
+        lost = any(mark in text for _, _, text in self._logs for mark in _LOST)
+        self._logs.clear()
+        if lost:
+            self._tally.broken += 1
+        return lost
+
+    def finish(self) -> None:
+        """Take what waits and end the open segment. Idempotent."""
+        with suppress(CameraStreamError):
+            self.take()
+        self._recorder.finish()
+
+
 class StreamThread:
     """Reads one stream until stopped, and comes back when it fails."""
 
     def __init__(self, task: Task, outlets: Outlets) -> None:
         self._task, self._out = task, outlets
         self._stop = threading.Event()
-        self._recorder: Recorder | None = None
+        self._taker: _Taker | None = None
         self._seen = _Seen()
         self.tally = Tally()
         self.camera_facts: tuple[str, int, int] = ("", 0, 0)  # codec, width, height
@@ -116,9 +180,9 @@ class StreamThread:
         self._stop.set()
         if self._thread.ident is not None:
             self._thread.join(STOP_S)
-        recorder = self._recorder
-        if recorder is not None:
-            recorder.finish()
+        taker = self._taker
+        if taker is not None:
+            taker.finish()
 
     def _run(self) -> None:
         ingest = self._task.ingest
@@ -143,14 +207,14 @@ class StreamThread:
         ingest = task.ingest
         camera = Camera(Opening(task.config, want_audio, ingest.connect_timeout_s, ingest.read_timeout_s, task.clock, self._stop))
         try:
-            recorder = self._recorder = self._recorder_for(camera)
-            decoder = Decoder(camera, task.channel.analysis) if task.analyse else None
-            self.camera_facts = (camera.codec.value, *camera.size)
+            recorder = self._recorder_for(camera)
             logs.clear()
+            taker = self._taker = _Taker(task, camera, recorder, logs, self._out, self.tally)
+            self.camera_facts = (camera.codec.value, *camera.size)
             try:
-                self._read(camera, recorder, decoder, logs, backoff)
+                self._read(camera, taker, backoff)
             finally:
-                recorder.finish()
+                taker.finish()
                 self._seen.parameters = recorder.digest
         finally:
             camera.close()
@@ -172,16 +236,14 @@ class StreamThread:
             last_parameters=seen.parameters,
         )
 
-    def _read(
-        self, camera: Camera, recorder: Recorder, decoder: Decoder | None, logs: list[tuple[int, str, str]], backoff: Backoff
-    ) -> None:
-        """The loop that everything is about: a few calls per packet."""
+    def _read(self, camera: Camera, taker: _Taker, backoff: Backoff) -> None:
+        """The loop that everything is about: next to nothing per packet, the work once per batch."""
         stop, now, video_index = self._stop.is_set, self._task.clock.monotonic_ns, camera.video.index
-        take_video, take_audio, codec, byte_stream = recorder.video, recorder.audio, camera.codec, recorder.byte_stream
         # libav ends no read at its first time-out: it hands out what it holds and goes on, out of step with the connection.
         timeout_s = self._task.ingest.read_timeout_s
         silence_ns = seconds_to_ns(timeout_s) - SILENCE_SLACK_NS if camera.live else MAX_NS
-        first, foreign, last_ns = True, 0, now()
+        waiting, most, take = taker.waiting, taker.most, taker.take
+        first, last_ns = True, now()
         for packet in camera.packets():
             if stop():
                 return
@@ -189,34 +251,12 @@ class StreamThread:
             if at_ns - last_ns > silence_ns:
                 raise CameraUnreachable(f"nothing came for {timeout_s:g} s", hint="check the camera's network and power")
             last_ns = at_ns
-            if packet.stream_index != video_index:
-                take_audio(packet)
-                continue
-            if not packet.size:
-                continue
-            broken = packet.is_corrupt or (bool(logs) and self._lost(logs))
-            if byte_stream and is_foreign(codec, bytes(memoryview(packet)[:8])):
-                broken, foreign = True, foreign + 1
-                if foreign > FOREIGN_MAX:
-                    raise CameraStreamError("the stream holds no pictures any more", hint="the camera may have changed its codec")
-            elif foreign:
-                foreign = 0
-            if first:
+            waiting.append((packet, at_ns))
+            is_video = packet.stream_index == video_index
+            if first and is_video:
                 first = False
                 backoff.reset()
                 self._out.happened(Happening.FIRST_PACKET, None)
-            media = take_video(packet, at_ns, broken=broken)
-            if decoder is not None and media is not None:
-                self._decode(decoder, recorder, packet, media)
-
-    def _decode(self, decoder: Decoder, recorder: Recorder, packet: Packet[Any], media: int) -> None:
-        for at_ns, width, height, picture in decoder.feed(packet, media):
-            self._out.frame(Frame(recorder.session, recorder.timeline.at(at_ns), width, height, picture))
-
-    def _lost(self, logs: list[tuple[int, str, str]]) -> bool:
-        """Whether libav told of lost or broken data since the last packet."""
-        lost = any(mark in text for _, _, text in logs for mark in _LOST)
-        logs.clear()
-        if lost:
-            self.tally.broken += 1
-        return lost
+            # A key frame ends a group of pictures, which is then written: a batch never holds a whole one back.
+            if len(waiting) >= most or (is_video and packet.is_keyframe):
+                take()

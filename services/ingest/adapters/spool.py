@@ -30,7 +30,7 @@ from shared.messages.media import SegmentMessage
 
 log = structlog.get_logger(__name__)
 
-_MAGIC = b"VDTS"
+_HEADER, _FOOTER = b"VDTH", b"VDTF"  # told apart: a crash can leave a file that is nothing but its header
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -46,15 +46,15 @@ def _error(error: OSError, where: Path) -> VedetteError:
     )
 
 
-def _box(meta: dict[str, Any]) -> bytes:
+def _box(magic: bytes, meta: dict[str, Any]) -> bytes:
     """A `free` box with our metadata; its last four bytes are its size, so that it can be found from the end of a file."""
     text = json.dumps(meta, separators=(",", ":")).encode()
-    size = 8 + len(_MAGIC) + len(text) + 4
-    return struct.pack(">I4s4s", size, b"free", _MAGIC) + text + struct.pack(">I", size)
+    size = 8 + len(magic) + len(text) + 4
+    return struct.pack(">I4s4s", size, b"free", magic) + text + struct.pack(">I", size)
 
 
-def _read_box(data: memoryview, start: int, end: int) -> dict[str, Any] | None:
-    if end - start < 16 or bytes(data[start + 4 : start + 12]) != b"free" + _MAGIC:
+def _read_box(magic: bytes, data: memoryview, start: int, end: int) -> dict[str, Any] | None:
+    if end - start < 16 or bytes(data[start + 4 : start + 12]) != b"free" + magic:
         return None
     try:
         meta = json.loads(bytes(data[start + 12 : end - 4]))
@@ -69,8 +69,19 @@ def _read_footer(data: memoryview) -> tuple[dict[str, Any], int] | None:
         return None
     size = int(struct.unpack_from(">I", data, len(data) - 4)[0])
     start = len(data) - size
-    footer = _read_box(data, start, len(data)) if 16 <= size <= len(data) else None
+    footer = _read_box(_FOOTER, data, start, len(data)) if 16 <= size <= len(data) else None
     return None if footer is None else (footer, start)
+
+
+def _footer_of(descriptor: int, size: int) -> tuple[dict[str, Any] | None, int]:
+    """(footer, where it begins) of an open file of that size; (None, 0) when it has none."""
+    if size < 16:
+        return None, 0
+    length = int.from_bytes(os.pread(descriptor, 4, size - 4), "big")
+    if not 16 <= length <= size:
+        return None, 0
+    found = _read_footer(memoryview(os.pread(descriptor, length, size - length)))
+    return (None, 0) if found is None else (found[0], size - length)
 
 
 def _fsync_folder(folder: Path) -> None:
@@ -107,7 +118,7 @@ class SpoolFile:
         self._reserved = 0
         self.size_bytes = 0
         self.error: VedetteError | None = None
-        box = _box(header)
+        box = _box(_HEADER, header)
         self._reserve(len(box))
         try:
             self._descriptor = os.open(self._part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
@@ -164,7 +175,7 @@ class SpoolFile:
         """Make the segment durable and hand it to the index. `footer` completes the header to a SegmentMessage, but for
         size and hash, which are added here. Raises SpoolError, StorageFull; the file is then abandoned."""
         meta = self._header | footer | {"size_bytes": self.size_bytes, "sha256": self._hash.hexdigest()}
-        box = _box(meta)
+        box = _box(_FOOTER, meta)
         try:
             self._reserve(len(box))
             self._write(box)
@@ -241,7 +252,7 @@ class Spool:
         footer = _read_footer(data)
         if footer is None:
             kind, _, _, begin = next(boxes(data), (b"", 0, 0, 0))
-            header = _read_box(data, 0, begin) if kind == b"free" else None
+            header = _read_box(_HEADER, data, 0, begin) if kind == b"free" else None
             found = whole(data[begin:])
             if header is None or not found.frames:
                 log.warning("an interrupted segment holds nothing whole and is deleted", file=part.name, channel=part.parent.name)
@@ -259,7 +270,7 @@ class Spool:
             with part.open("r+b") as file:
                 file.truncate(begin + found.end)
                 file.seek(0, os.SEEK_END)
-                file.write(_box(meta))
+                file.write(_box(_FOOTER, meta))
                 file.flush()
                 os.fsync(file.fileno())
             log.info("an interrupted segment was completed", channel=part.parent.name, frames=found.frames)
@@ -293,15 +304,17 @@ class Spool:
         """The message of a waiting segment. Raises SpoolError when its file cannot be read or is no segment."""
         path = self._root / entry.channel / entry.name
         try:
-            data = memoryview(path.read_bytes())
+            with path.open("rb", buffering=0) as file:
+                size = os.fstat(file.fileno()).st_size
+                footer, end = _footer_of(file.fileno(), size)
+                begin = int.from_bytes(os.pread(file.fileno(), 4, 0), "big")  # the header's box
+                if footer is None or not 16 <= begin <= end:
+                    raise SpoolError("a waiting file is no segment", where=str(path), hint="it is set aside")
+                # Read once, straight into what is published: a segment is megabytes.
+                payload = os.pread(file.fileno(), end - begin, begin)
         except OSError as error:
             raise SpoolError(f"a waiting segment cannot be read: {error.strerror}", where=str(path), hint="check the disk") from error
-        footer = _read_footer(data)
-        begin = next(boxes(data), (b"", 0, 0, 0))[3]
-        if footer is None or begin > footer[1]:
-            raise SpoolError("a waiting file is no segment", where=str(path), hint="it is set aside")
-        meta, end = footer
-        return SegmentMessage(**meta, payload=bytes(data[begin:end]))
+        return SegmentMessage(**footer, payload=payload)
 
     def acknowledge(self, entry: Entry) -> None:
         """Storage has it: delete it. A deletion that is lost in a crash only makes a redelivery."""
