@@ -48,10 +48,12 @@ class Linkage:
         self._bus, self._clock, self._catalogue, self._actions = bus, clock, catalogue, actions
         self._pictures, self._snapshots, self._device, self._claimed = pictures, snapshots, device, claimed
         self._work, self._results = asyncio.Event(), asyncio.Event()
+        self._waiting = True  # whether commands may be waiting: the catalogue is not asked after each segment
 
     def footage_stored(self) -> None:
         """There is new footage: something that waits may be possible now."""
-        self._work.set()
+        if self._waiting:
+            self._work.set()
 
     async def commands_loop(self) -> None:
         consumer = await self._bus.consumer([ACTIONS], group=GROUP)
@@ -73,13 +75,16 @@ class Linkage:
         span = await self._actions.accept(action, self._clock.now_ns())
         if span is not None:
             self._claimed(span)
+        self._waiting = True
         self._work.set()
 
     async def work_loop(self) -> None:
         """Try what waits, whenever there is new footage, a new command, or time has gone by."""
         while True:
             self._work.clear()
+            self._waiting = False
             pending = await self._actions.pending()
+            self._waiting = self._waiting or bool(pending)
             for action, received_ns in pending:
                 await self._try(action, received_ns)
             if pending:

@@ -5,24 +5,29 @@ Every change of a recording's state is one conditional statement, so that two wh
 
 from __future__ import annotations
 
+import asyncio
 import uuid
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, fields
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from sqlalchemy import RowMapping, and_, delete, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, RowMapping, Update, and_, delete, func, insert, or_, select, update
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from services.storage.adapters.tables import actions, recordings, segments, snapshots, store
 from services.storage.core.model import Kind, Recording, Span, State, StoredSegment
 from services.storage.core.recording import touches
-from shared.db.engine import READ_ONLY, create_engine
+from shared.db.engine import READ_ONLY, create_blocking_engine, create_engine
 from shared.db.migrate import migrate
 from shared.domain.errors import CatalogueError, StorageFull
 from shared.messages import ActionKind
+
+T = TypeVar("T")
 
 MIGRATIONS = Path(__file__).parent.parent / "migrations"
 _RECORDING_FIELDS = tuple(field.name for field in fields(Recording))
@@ -50,6 +55,8 @@ class Catalogue:
 
     def __init__(self, url: str) -> None:
         self._engine: AsyncEngine = create_engine(url)
+        self._blocking = create_blocking_engine(url)
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="storage-catalogue")
 
     async def start(self) -> None:
         """Bring the schema up to date."""
@@ -58,6 +65,9 @@ class Catalogue:
 
     async def stop(self) -> None:
         await self._engine.dispose()
+        await asyncio.to_thread(self._thread.shutdown)
+        if self._blocking is not None:
+            self._blocking.dispose()
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:
@@ -71,6 +81,22 @@ class Catalogue:
         """A transaction, committed at the end."""
         async with mapped(), self._engine.begin() as connection:
             yield connection
+
+    async def _at_once(self, work: Callable[[Connection], T], *, read_only: bool) -> T:
+        """One transaction of the writer, as cheaply as the database allows (`create_blocking_engine`)."""
+        blocking = self._blocking
+        if blocking is None:
+            async with self.reading() if read_only else self.writing() as connection:
+                return await connection.run_sync(work)
+
+        def transaction() -> T:
+            with blocking.connect() as connection:
+                ready = connection.execution_options(**{READ_ONLY: read_only})
+                with ready.begin():
+                    return work(ready)
+
+        async with mapped():
+            return await asyncio.get_running_loop().run_in_executor(self._thread, transaction)
 
     async def store_id(self) -> str:
         """The id of the store that this catalogue belongs to; made when it is new."""
@@ -87,17 +113,20 @@ class Catalogue:
         self, segment_ids: Sequence[str], channels: Iterable[str], from_ns: int, to_ns: int
     ) -> tuple[set[str], dict[str, list[Span]]]:
         """Which of these segments are stored, and the alarm spans that touch the time, by channel."""
-        found: set[str] = set()
-        async with self.reading() as connection:
+
+        def ask(connection: Connection) -> tuple[set[str], dict[str, list[Span]]]:
+            found: set[str] = set()
             for at in range(0, len(segment_ids), _CHUNK):
                 query = select(segments.c.id).where(segments.c.id.in_(segment_ids[at : at + _CHUNK]))
-                found.update(await connection.scalars(query))
-            return found, await _spans(connection, channels, from_ns, to_ns)
+                found.update(connection.scalars(query))
+            return found, _spans(connection, channels, from_ns, to_ns)
+
+        return await self._at_once(ask, read_only=True)
 
     async def spans(self, channel: str, from_ns: int, to_ns: int) -> list[Span]:
         """Alarm spans of a channel that touch the time."""
         async with self.reading() as connection:
-            return (await _spans(connection, [channel], from_ns, to_ns)).get(channel, [])
+            return (await connection.run_sync(_spans, [channel], from_ns, to_ns)).get(channel, [])
 
     async def commit(self, changed: Sequence[Recording], new: Iterable[str], added: Sequence[StoredSegment]) -> dict[str, Kind]:
         """Record a group: new and grown recordings and their segments, in one transaction.
@@ -108,33 +137,12 @@ class Catalogue:
         Returns:
             The kind of each: alarm where an alarm's span touches it.
         """
-        new_ids = set(new)
-        async with self.writing() as connection:
-            spans = await _spans(connection, {r.channel for r in changed}, min(r.start_ns for r in changed), max(r.end_ns for r in changed))
-            kinds = {}
-            for recording in changed:
-                alarmed = any(touches(span, recording.start_ns, recording.end_ns) for span in spans.get(recording.channel, ()))
-                kinds[recording.id] = Kind.ALARM if alarmed else recording.kind
-            rows = [{**_row(r), "kind": kinds[r.id].value} for r in changed if r.id in new_ids]
-            if rows:
-                await connection.execute(insert(recordings), rows)
-            for recording in changed:
-                if recording.id not in new_ids:
-                    values = {
-                        "end_ns": recording.end_ns,
-                        "size_bytes": recording.size_bytes,
-                        "frames": recording.frames,
-                        "kind": kinds[recording.id].value,
-                    }
-                    await connection.execute(update(recordings).where(recordings.c.id == recording.id).values(values))
-            await connection.execute(insert(segments), [asdict(segment) for segment in added])
-            return kinds
+        return await self._at_once(partial(_commit, changed=changed, new=set(new), added=added), read_only=False)
 
     async def close(self, recording_id: str, size_bytes: int, sha256: str) -> None:
         """The file is final."""
-        async with self.writing() as connection:
-            query = update(recordings).where(recordings.c.id == recording_id, recordings.c.state == State.OPEN.value)
-            await connection.execute(query.values(state=State.CLOSED.value, size_bytes=size_bytes, sha256=sha256))
+        query = update(recordings).where(recordings.c.id == recording_id, recordings.c.state == State.OPEN.value)
+        await self._change(query.values(state=State.CLOSED.value, size_bytes=size_bytes, sha256=sha256))
 
     async def reopen(self, recording_id: str, size_bytes: int) -> None:
         """Recovery: a closed file is not what was catalogued; it is closed again."""
@@ -144,9 +152,12 @@ class Catalogue:
 
     async def uploaded(self, recording_id: str) -> bool:
         """The object is there. False: it is being deleted meanwhile."""
-        async with self.writing() as connection:
-            query = update(recordings).where(recordings.c.id == recording_id, recordings.c.state == State.CLOSED.value)
-            return (await connection.execute(query.values(state=State.UPLOADED.value))).rowcount == 1
+        query = update(recordings).where(recordings.c.id == recording_id, recordings.c.state == State.CLOSED.value)
+        return await self._change(query.values(state=State.UPLOADED.value)) == 1
+
+    async def _change(self, statement: Update) -> int:
+        """Rows that it changed."""
+        return await self._at_once(lambda connection: connection.execute(statement).rowcount, read_only=False)
 
     async def truncated(self, recording: Recording, from_ordinal: int) -> None:
         """Recovery: forget the segments from `from_ordinal` on; the recording is as given."""
@@ -177,8 +188,8 @@ class Catalogue:
 
     async def forget(self, recording_ids: Sequence[str]) -> None:
         """Last step of a delete: rows and their segments go."""
-        async with self.writing() as connection:
-            await connection.execute(delete(recordings).where(recordings.c.id.in_(recording_ids)))
+        statement = delete(recordings).where(recordings.c.id.in_(recording_ids))
+        await self._at_once(lambda connection: connection.execute(statement), read_only=False)
 
     async def set_locked(self, recording_id: str, locked: bool) -> tuple[Recording | None, bool]:
         """The recording as it now is, and whether that is a change; None: there is none, or it is being deleted."""
@@ -233,9 +244,8 @@ class Catalogue:
 
     async def segments_of(self, recording_id: str) -> list[StoredSegment]:
         """In the order of the file."""
-        async with self.reading() as connection:
-            query = select(segments).where(segments.c.recording_id == recording_id).order_by(segments.c.ordinal)
-            return [_segment(row) for row in (await connection.execute(query)).mappings()]
+        query = select(segments).where(segments.c.recording_id == recording_id).order_by(segments.c.ordinal)
+        return await self._at_once(lambda connection: [_segment(row) for row in connection.execute(query).mappings()], read_only=True)
 
     async def newest_end_ns(self, channel: str, stream: str) -> int | None:
         """The end of the latest footage of a channel; None without any."""
@@ -251,8 +261,8 @@ class Catalogue:
 
     async def taken(self, keys: Sequence[str]) -> set[str]:
         """Which object keys recordings have."""
-        async with self.reading() as connection:
-            return set(await connection.scalars(select(recordings.c.object_key).where(recordings.c.object_key.in_(keys))))
+        query = select(recordings.c.object_key).where(recordings.c.object_key.in_(keys))
+        return await self._at_once(lambda connection: set(connection.scalars(query)), read_only=True)
 
     async def usage(self) -> dict[str, Usage]:
         """Bytes by channel. Reads everything: asked at the start; the sums are kept by `Ledger`."""
@@ -273,10 +283,9 @@ class Catalogue:
                 result[channel] = Usage(old.unlocked_bytes, old.locked_bytes, int(total))
         return result
 
-    async def _recordings(self, condition: Any, limit: int = 1_000_000) -> list[Recording]:
-        async with self.reading() as connection:
-            query = select(recordings).where(condition).order_by(recordings.c.start_ns, recordings.c.id).limit(limit)
-            return [_recording(row) for row in (await connection.execute(query)).mappings()]
+    async def _recordings(self, condition: ColumnElement[bool], limit: int = 1_000_000) -> list[Recording]:
+        query = select(recordings).where(condition).order_by(recordings.c.start_ns, recordings.c.id).limit(limit)
+        return await self._at_once(lambda connection: [_recording(row) for row in connection.execute(query).mappings()], read_only=True)
 
 
 @asynccontextmanager
@@ -293,7 +302,7 @@ async def mapped() -> AsyncIterator[None]:
         raise CatalogueError(f"the catalogue cannot be reached: {error}", where="catalogue") from error
 
 
-async def _spans(connection: AsyncConnection, channels: Iterable[str], from_ns: int, to_ns: int) -> dict[str, list[Span]]:
+def _spans(connection: Connection, channels: Iterable[str], from_ns: int, to_ns: int) -> dict[str, list[Span]]:
     query = select(actions.c.id, actions.c.channel, actions.c.from_ns, actions.c.to_ns).where(
         actions.c.channel.in_(sorted(set(channels))),
         actions.c.kind == ActionKind.RECORD.value,
@@ -301,9 +310,27 @@ async def _spans(connection: AsyncConnection, channels: Iterable[str], from_ns: 
         actions.c.from_ns < to_ns,
     )
     result: dict[str, list[Span]] = {}
-    for row in await connection.execute(query):
+    for row in connection.execute(query):
         result.setdefault(row.channel, []).append(Span(row.id, row.channel, row.from_ns, row.to_ns))
     return result
+
+
+def _commit(connection: Connection, changed: Sequence[Recording], new: set[str], added: Sequence[StoredSegment]) -> dict[str, Kind]:
+    spans = _spans(connection, {r.channel for r in changed}, min(r.start_ns for r in changed), max(r.end_ns for r in changed))
+    kinds = {}
+    for recording in changed:
+        alarmed = any(touches(span, recording.start_ns, recording.end_ns) for span in spans.get(recording.channel, ()))
+        kinds[recording.id] = Kind.ALARM if alarmed else recording.kind
+    rows = [{**_row(r), "kind": kinds[r.id].value} for r in changed if r.id in new]
+    if rows:
+        connection.execute(insert(recordings), rows)
+    for recording in changed:
+        if recording.id not in new:
+            values = {"end_ns": recording.end_ns, "size_bytes": recording.size_bytes, "frames": recording.frames}
+            query = update(recordings).where(recordings.c.id == recording.id)
+            connection.execute(query.values({**values, "kind": kinds[recording.id].value}))
+    connection.execute(insert(segments), [asdict(segment) for segment in added])
+    return kinds
 
 
 def _row(recording: Recording) -> dict[str, Any]:
