@@ -12,6 +12,7 @@ import random
 import sqlite3
 import threading
 from collections import Counter, defaultdict
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -49,11 +50,11 @@ def catalogued(data_dir: Path) -> Counter[str]:
 
 
 def query(data_dir: Path, sql: str) -> list[tuple[Any, ...]]:
-    files = list((data_dir / "db").glob("*catalogue*.sqlite*"))
-    database = next((file for file in files if file.suffix not in {".sqlite-wal", ".sqlite-shm"}), None)
-    if database is None:
+    """Rows of storage's catalogue; none as long as there is no catalogue."""
+    database = data_dir / "db" / "storage.sqlite"
+    if not database.exists():
         return []
-    with sqlite3.connect(database) as connection:
+    with closing(sqlite3.connect(database)) as connection:
         if not connection.execute("select 1 from sqlite_master where name = 'segments'").fetchone():
             return []
         return connection.execute(sql).fetchall()

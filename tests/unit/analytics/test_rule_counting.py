@@ -29,6 +29,13 @@ class Door:
 
     def __init__(self, machine: PeopleCounting, time_ns: int = NOON_NS) -> None:
         self.machine, self.time_ns, self.track = machine, time_ns, 0
+        self.totals: list[RuleEvent] = []
+
+    def step(self, scene: Scene) -> list[RuleEvent]:
+        """The thresholds' events; the totals are put aside."""
+        events = self.machine.step(scene)
+        self.totals += [event for event in events if not event.direction]
+        return [event for event in events if event.direction]
 
     def through(self, *, inwards: bool, target: TargetClass = TargetClass.HUMAN) -> list[RuleEvent]:
         self.track += 1
@@ -36,7 +43,7 @@ class Door:
         for x in (0.3, 0.7) if inwards else (0.7, 0.3):
             self.time_ns += NS_PER_S // 5
             track = TrackedObject(self.track, Box(x - 0.05, 0.2, x + 0.05, 0.6), target, 0.8)
-            events += self.machine.step(Scene(self.time_ns, 16 / 9, (track,)))
+            events += self.step(Scene(self.time_ns, 16 / 9, (track,)))
         return events
 
 
@@ -50,6 +57,20 @@ def test_totals_and_no_events_without_thresholds() -> None:
     assert events == []
     counts = door.machine.counts
     assert (counts.enter, counts.leave, counts.stay) == (3, 1, 2)
+
+
+def test_every_change_of_the_totals_is_an_update_of_one_event_a_day() -> None:
+    door = Door(rule())
+    for inwards in (True, True, False):
+        door.through(inwards=inwards)
+    assert [event.counts for event in door.totals] == [
+        {"enter": 0, "leave": 0, "stay": 0},  # the day begins
+        {"enter": 1, "leave": 0, "stay": 1},
+        {"enter": 2, "leave": 0, "stay": 2},
+        {"enter": 2, "leave": 1, "stay": 1},
+    ]
+    assert {event.phase for event in door.totals} == {EventPhase.UPDATED}
+    assert {event.start_ns for event in door.totals} == {utc_ns(2026, 6, 9, 22)}  # midnight in Paris
 
 
 def test_the_other_way_in() -> None:
@@ -90,11 +111,12 @@ def test_the_day_begins_anew_at_the_reset_time_and_ends_what_lasts() -> None:
     door = Door(rule(stay_threshold=1, reset_at="03:00"))
     door.through(inwards=True)
     before, after = utc_ns(2026, 6, 11, 0, 59, 59), utc_ns(2026, 6, 11, 1, 0, 0)  # 03:00 in Paris in summer
-    assert door.machine.step(Scene(before, 1.0)) == []
+    assert door.step(Scene(before, 1.0)) == []
     assert door.machine.counts.enter == 1
-    (ended,) = door.machine.step(Scene(after, 1.0))
+    (ended,) = door.step(Scene(after, 1.0))
     assert ended.phase is EventPhase.ENDED
     assert door.machine.counts == Counts(since_ns=after)
+    assert door.totals[-1].counts == {"enter": 0, "leave": 0, "stay": 0}
 
 
 @pytest.mark.parametrize(

@@ -49,7 +49,9 @@ def day_start_ns(time_ns: int, reset_at: time, zone: ZoneInfo) -> int:
 
 
 class PeopleCounting:
-    """Events only where a threshold is given: `enter` and `leave` of the moment when the total reaches it, `stay` while it is reached."""
+    """The totals as one event a day that is only ever updated; and where a threshold is given, `enter` and `leave` of the moment when
+    the total reaches it, `stay` while it is reached.
+    """
 
     def __init__(self, config: PeopleCountingRule, zone: ZoneInfo) -> None:
         self._config, self._zone = config, zone
@@ -82,7 +84,11 @@ class PeopleCounting:
         if since_ns <= self._counts.since_ns:
             return []
         self._counts = Counts(since_ns=since_ns)
-        return self._full.end(time_ns, time_ns)
+        return [*self._full.end(time_ns, time_ns), self._totals(time_ns)]
+
+    def _totals(self, time_ns: int) -> RuleEvent:
+        """The day's numbers after a change: an update that carries counts alone and raises no alarm."""
+        return RuleEvent(Phase.UPDATED, self._counts.since_ns, time_ns, counts=self._counts.numbers())
 
     def _count(self, who: RuleEvent, *, entering: bool) -> list[RuleEvent]:
         before = self._counts
@@ -91,7 +97,7 @@ class PeopleCounting:
         else:
             self._counts = replace(before, leave=before.leave + 1)
         who = replace(who, counts=self._counts.numbers())
-        events: list[RuleEvent] = []
+        events = [self._totals(who.at_ns)]
         if entering and self._counts.enter == self._config.enter_threshold:
             events += momentary(replace(who, direction=ENTER, message=f"{self._counts.enter} have entered"))
         if not entering and self._counts.leave == self._config.leave_threshold:
