@@ -21,9 +21,9 @@ from shared.service import Health, Runtime, Service
 
 log = structlog.get_logger(__name__)
 
-#: Started in this order: whoever makes footage durable before whoever makes footage; analysis last, since a model may have
-#: to be exported first and recording must not wait for that.
-START_ORDER = ("storage", "alarms", "ingest", "console", "analytics")
+#: Started in this order: whoever makes footage durable, whoever makes footage, and then the rest: recording waits for nobody. Analysis
+#: last, since a model may have to be exported first.
+START_ORDER = ("storage", "ingest", "alarms", "console", "analytics")
 #: Stopped in this order: sources first, so that what they made is handled to the end.
 STOP_ORDER = ("ingest", "analytics", "alarms", "storage", "console")
 #: Recording needs these. When one of them cannot start, nothing runs; of the others it is told, and recording goes on.

@@ -62,7 +62,7 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
     ]
     with camera_simulator(*cameras) as simulator:
         base = simulator.url("/good").removesuffix("/good")
-        site = {
+        site: dict[str, Any] = {
             "ingest": {"read_timeout_s": 5, "connect_timeout_s": 5, "reconnect_max_s": 5, "status_every_s": 1},
             "channels": [
                 channel(1, "good", f"{base}/good"),
@@ -77,7 +77,7 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
             ],
         }
         with recorder(folder, site) as vedette:
-            states: dict[str, set[tuple[str, str, str]]] = {c["id"]: set() for c in site["channels"]}  # type: ignore[attr-defined]  # a dict of lists
+            states: dict[str, set[tuple[str, str, str]]] = {c["id"]: set() for c in site["channels"]}
 
             def watched() -> int:
                 for status in vedette.get("/api/status")["channels"]:

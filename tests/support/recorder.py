@@ -66,9 +66,11 @@ class Recorder:
 
     def spawn(self) -> None:
         """Start the process, without waiting."""
+        # Users have Python's cache of compiled modules; without it every start would compile everything again.
+        environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
         with self.log_file.open("ab") as log:
             self._process = subprocess.Popen(
-                [str(VEDETTE), "run", str(self.site_file)], stdout=log, stderr=log, stdin=subprocess.DEVNULL, env={**os.environ}
+                [str(VEDETTE), "run", str(self.site_file)], stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=environment
             )
 
     def wait_ready(self, deadline_s: float = 60.0) -> None:
