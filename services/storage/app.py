@@ -121,7 +121,7 @@ class StorageService:
         await self._supervisor.stop()
         if self._started:
             self._started = False
-            await drain(self._archive, self._writer, _DRAIN_S)
+            await drain(self._archive, self._writer, self._cleaner, _DRAIN_S)
         if hasattr(self, "catalogue"):
             await self._writer.stop()
             await self.catalogue.stop()

@@ -139,12 +139,13 @@ def split(records: Sequence[Record[Message]]) -> list[list[Record[Message]]]:
     return groups
 
 
-async def drain(archive: Archive, writer: Writer, timeout_s: float) -> None:
-    """At the stop: end and close all files, and put into the store what it takes in time. What is left is done at the next start."""
+async def drain(archive: Archive, writer: Writer, cleaner: Cleaner, timeout_s: float) -> None:
+    """At the stop: close all files, put into the store what it takes in time, finish deletes. The rest is done at the next start."""
     archive.ended(await writer.end_all())
     try:
         async with asyncio.timeout(timeout_s):
             await archive.finish_all()
             await archive.upload_all()
+            await cleaner.settle()
     except (TimeoutError, DiskError, StorageFull, CatalogueError, ObjectStoreError) as error:
         log.warning("some recordings are closed at the next start", error=str(error) or "no time")

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Coroutine, Iterable
+from typing import Any
 
 import structlog
 
@@ -45,7 +46,7 @@ class Archive:
         self._ended: deque[str] = deque()
         self._finish_wake, self._upload_wake = asyncio.Event(), asyncio.Event()
         self._failing_since_ns: int | None = None
-        self.progress = asyncio.Event()  # set whenever a file was closed: it can be deleted now
+        self._lock = asyncio.Lock()
 
     @property
     def unfinished(self) -> int:
@@ -81,12 +82,23 @@ class Archive:
         while self._ended:
             recording = await self._catalogue.get(self._ended[0])
             if recording is not None and recording.state is State.OPEN:
-                await self._finish(recording)
+                await self._whole(self._finish(recording))
             self._ended.popleft()
-            self.progress.set()
             self._upload_wake.set()
 
+    async def _whole(self, step: Coroutine[Any, Any, None]) -> None:
+        """One step at a time, and never half of one: a cancelled loop leaves it to end by itself, and who comes next waits for it."""
+
+        async def alone() -> None:
+            async with self._lock:
+                await step
+
+        await asyncio.shield(asyncio.ensure_future(alone()))
+
     async def _finish(self, recording: Recording) -> None:
+        found = await self._catalogue.get(recording.id)
+        if found is None or found.state is not State.OPEN:
+            return  # a step that was left to itself has done it
         try:
             finished = await self._writer.finish(recording)
         except Mp4Error as error:  # it was checked when it was written: the disk has lost or changed something
@@ -132,17 +144,21 @@ class Archive:
         while waiting := await self._catalogue.in_state(State.CLOSED, limit=_BATCH):
             metrics.WAITING_FILES.set(len(waiting))
             for recording in waiting:
-                await self._upload(recording)
+                await self._whole(self._upload(recording))
         metrics.WAITING_FILES.set(0)
 
     async def _upload(self, recording: Recording) -> None:
         path = self._layout.path(recording)
+        found = await self._catalogue.get(recording.id)
+        if found is None or found.state is not State.CLOSED:
+            return  # deleted meanwhile, or a step that was left to itself has done it
         try:
             await self._store.put_file(recording.object_key, path, content_type=CONTENT_TYPE, sha256=recording.sha256 or None)
-        except ObjectNotFound:  # the local file is gone: it was deleted meanwhile, or the disk has lost it
-            current = await self._catalogue.get(recording.id)
-            if current is not None and current.state is State.CLOSED:
-                raise ObjectStoreError("the file of a recording has disappeared from this disk", where=str(path)) from None
+        except ObjectNotFound:  # the disk has lost it: it must not keep the others waiting
+            log.error("the file of a recording has disappeared from this disk", recording=recording.id, path=str(path))
+            self._notices.set("storage.error", f"a recording of {recording.channel} has disappeared from the disk")
+            await self._catalogue.forget([recording.id])
+            self._ledger.recording(recording.channel, -recording.size_bytes, locked=found.locked)
             return
         except ObjectLocked:  # put and locked by an attempt that was cut short
             pass

@@ -93,6 +93,11 @@ class Cleaner:
             self._notices.clear("retention.stalled")
         self._watch()
 
+    async def settle(self) -> None:
+        """Finish deletes that were begun."""
+        async with self._lock:
+            await self._finish_deletes()
+
     def _watch(self) -> None:
         space = self.space()
         metrics.USED_BYTES.set(space.used_bytes)

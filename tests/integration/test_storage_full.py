@@ -1,0 +1,72 @@
+"""A disk that is really full: a file system of a few MiB (needs root), or else a limit on the size of the process's files."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from shared.messages import EventMessage, EventPhase
+from shared.topics import EVENTS
+from tests.support.segments import Feed, payloads
+from tests.support.storing import next_of, site, storing
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 24 MiB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = shutil.which("mount")
+    if mount is None or os.geteuid() != 0:
+        pytest.skip("mounting a small file system needs root")
+    done = subprocess.run([mount, "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(folder)], capture_output=True, check=False)
+    if done.returncode != 0:
+        pytest.skip(f"a small file system cannot be mounted here: {done.stderr.decode().strip()}")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+async def test_overwriting_goes_on_on_a_full_disk(small_disk: Path) -> None:
+    """Nothing is kept free: every group runs into ENOSPC, and the oldest goes."""
+    pool = payloads(4, gop=10, size=(640, 360), kbit=8000)
+    async with storing(small_disk, site("door", storage={"file_s": 4, "sweep_every_s": 3600})) as store:
+        feed = Feed(pool=pool, size=(640, 360))
+        for _ in range(15):
+            await store.keep(*feed.take(4))
+        recordings = await store.recordings()
+        assert recordings[-1]["end_ns"] == feed.at_ns
+        assert recordings[0]["start_ns"] > feed.made[0].start_ns
+        assert all(a["end_ns"] == b["start_ns"] for a, b in pairwise(recordings))
+    assert await store.check() == []
+
+
+async def test_stopping_on_a_full_disk_and_going_on_when_there_is_room(small_disk: Path) -> None:
+    filler = small_disk / "something-else"
+    filler.write_bytes(bytes(14 * 1024 * 1024))
+    pool = payloads(4, gop=10, size=(640, 360), kbit=8000)
+    config = site("door", storage={"file_s": 4, "when_full": "stop", "sweep_every_s": 0.2})
+    async with storing(small_disk, config) as store:
+        events = await store.listen(EVENTS)
+        feed = Feed(pool=pool, size=(640, 360))
+        pending = await store.send(*feed.take(12))
+
+        def full(phase: EventPhase):  # type: ignore[no-untyped-def]  # a predicate
+            return lambda m: isinstance(m, EventMessage) and m.source == "storage.full" and m.phase is phase
+
+        await next_of(events, full(EventPhase.STARTED))
+        assert not store.service.health().ok
+        assert not all(future.done() for future in pending)
+        filler.unlink()
+        for future in pending:
+            await future
+        await next_of(events, full(EventPhase.ENDED))
+        assert sum(r["frames"] for r in await store.recordings()) == 120
+    assert await store.check() == []

@@ -1,0 +1,75 @@
+"""A real MinIO server for tests, on loopback, on a folder of its own. Built once with Go into the user's cache (minutes)."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from shared.config.services import S3Objects
+
+CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "vedette-tests"
+USER, PASSWORD = "vedette-tests", "vedette-tests-secret"
+_PACKAGE = "github.com/minio/minio@latest"
+_BUILD_S, _START_S = 1200, 60
+
+
+def binary() -> Path:
+    """The server's binary: of the PATH, of the cache, or built now. Skips the test where there is neither it nor Go."""
+    found = shutil.which("minio")
+    if found is not None:
+        return Path(found)
+    cached = CACHE / "minio"
+    if cached.exists():
+        return cached
+    go = shutil.which("go")
+    if go is None:
+        pytest.skip("no MinIO server: neither `minio` nor `go` (to build it) is installed")
+    CACHE.mkdir(parents=True, exist_ok=True)
+    nice = ["nice", "-n", "10"] if shutil.which("nice") else []
+    subprocess.run(
+        [*nice, go, "install", _PACKAGE], env={**os.environ, "GOBIN": str(CACHE), "GOFLAGS": "-p=1"}, check=True, timeout=_BUILD_S
+    )
+    return cached
+
+
+@contextmanager
+def minio_server(folder: Path) -> Iterator[S3Objects]:
+    """A running server; how to reach it."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    environment = {**os.environ, "MINIO_ROOT_USER": USER, "MINIO_ROOT_PASSWORD": PASSWORD, "MINIO_BROWSER": "off", "MINIO_UPDATE": "off"}
+    log = (folder / "minio.log").open("wb")
+    address = f"127.0.0.1:{port}"
+    process = subprocess.Popen(
+        [binary(), "server", str(folder / "data"), "--address", address], env=environment, stdout=log, stderr=subprocess.STDOUT
+    )
+    try:
+        _wait_until_ready(f"http://{address}/minio/health/ready", process, folder / "minio.log")
+        yield S3Objects(endpoint=address, access_key=USER, secret_key=PASSWORD, tls=False)
+    finally:
+        process.terminate()
+        process.wait(timeout=20)
+        log.close()
+
+
+def _wait_until_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    end = time.monotonic() + _START_S
+    while time.monotonic() < end:
+        assert process.poll() is None, log.read_text(errors="replace")
+        try:
+            if httpx.get(url, timeout=2).status_code == 200:
+                return
+        except httpx.HTTPError:
+            pass
+        time.sleep(0.1)
+    raise AssertionError(f"MinIO is not ready: {log.read_text(errors='replace')}")
