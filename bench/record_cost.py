@@ -2,9 +2,10 @@
 
     python bench/record_cost.py [--cameras 1 8 16] [--seconds 25]
 
-The camera simulator serves RTSP over TCP from a process of its own. Peer: one ffmpeg per camera. Ours: one process with ingest, its
-spool, the embedded bus and storage (files, catalogue), analysis off. CPU is utime + stime of /proc over the same window, as a share
-of one core; memory is PSS (what a process shares counts in part). Prints ratios; gates nothing.
+The camera simulator serves RTSP over TCP from a process of its own. Peer: one ffmpeg per camera. Ours, analysis off, one process each:
+"ingest" is ingest with its durable spool and the embedded bus, whose reader acknowledges; "+ storage" also has the storage service,
+which writes everything a second time (recording files, fsynced, checksums verified, catalogue). CPU is utime + stime of /proc over the
+same window, as a share of one core; memory is PSS (what processes share counts in part). Prints ratios; gates nothing.
 """
 
 from __future__ import annotations
@@ -22,6 +23,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from shared.bus.port import Bus
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
@@ -32,11 +37,10 @@ BIT_RATE, FPS, GOP, CLIP_S = "4M", 25, 50, 12
 
 @dataclass(frozen=True)
 class Cost:
-    """Per camera: CPU in percent of one core, memory in MiB, megabits recorded per second."""
+    """Per camera: CPU in percent of one core, memory in MiB."""
 
     cpu: float
     mib: float
-    mbit: float
 
 
 def make_clip(file: Path) -> None:
@@ -60,9 +64,10 @@ async def serve(file: Path, count: int) -> None:
         await asyncio.Event().wait()
 
 
-async def record(folder: Path, urls: list[str]) -> None:
-    """Our process: ingest, spool, bus and storage, until it is told to stop."""
+async def record(folder: Path, urls: list[str], *, storage: bool) -> None:
+    """Our process: ingest, spool, bus, and storage or a reader in its place, until it is told to stop."""
     from services.ingest.app import create as create_ingest
+    from services.storage.app import create as create_storage
     from shared.bus.embedded import EmbeddedBus
     from shared.config.site import SiteConfig
     from shared.domain.clock import SystemClock
@@ -78,16 +83,9 @@ async def record(folder: Path, urls: list[str]) -> None:
     ]
     site = SiteConfig.model_validate({"data_dir": str(folder), "channels": channels})
     runtime = Runtime(site, bus, clock, folder, Reporter(bus.producer, clock, "bench"))
-    services: list[Service] = []
-    try:
-        from services.storage.app import create as create_storage
-    except ImportError:
-        print("storage is not installed: segments are read and committed only", file=sys.stderr)
-        sink = asyncio.create_task(swallow(bus))
-    else:
-        services.append(create_storage(runtime))
-        sink = None
+    services: list[Service] = [create_storage(runtime)] if storage else []
     services.append(create_ingest(runtime))
+    reader = None if storage else asyncio.create_task(acknowledge(bus))
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     for service in services:
@@ -96,34 +94,18 @@ async def record(folder: Path, urls: list[str]) -> None:
     await stop.wait()
     for service in reversed(services):
         await service.stop()
-    if sink is not None:
-        sink.cancel()
+    if reader is not None:
+        reader.cancel()
     await bus.stop()
 
 
-async def swallow(bus: object) -> None:
-    """In storage's place while it is missing: write each payload to one file per channel and commit."""
-    from shared.bus.embedded import EmbeddedBus
-    from shared.messages import SegmentMessage
+async def acknowledge(bus: Bus) -> None:
+    """In storage's place: commit what comes."""
     from shared.topics import SEGMENTS
 
-    assert isinstance(bus, EmbeddedBus)
     consumer = await bus.consumer([SEGMENTS], group="storage")
-    with tempfile.TemporaryDirectory() as folder:
-        while True:
-            for found in await consumer.poll():
-                message = found.message
-                assert isinstance(message, SegmentMessage)
-                await asyncio.to_thread(append, Path(folder) / message.channel, message.payload)
-                await consumer.commit([found.position])
-
-
-def append(file: Path, payload: bytes) -> None:
-    """Append and fsync."""
-    with file.open("ab") as out:
-        out.write(payload)
-        out.flush()
-        os.fsync(out.fileno())
+    while True:
+        await consumer.commit([record.position for record in await consumer.poll()])
 
 
 def cpu_seconds(pid: int) -> float:
@@ -138,18 +120,13 @@ def pss_mib(pid: int) -> float:
     return next(int(line.split()[1]) for line in text.splitlines() if line.startswith("Pss:")) / 1024
 
 
-def written(folder: Path) -> int:
-    """Bytes of all files below a folder."""
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-
-
-def watch(pids: list[int], folder: Path, seconds: float, cameras: int) -> Cost:
+def watch(pids: list[int], seconds: float, cameras: int) -> Cost:
     """Measure processes over a window after the warm-up."""
     time.sleep(WARM_UP_S)
-    begun, cpu, size = time.monotonic(), sum(map(cpu_seconds, pids)), written(folder)
+    begun, cpu = time.monotonic(), sum(map(cpu_seconds, pids))
     time.sleep(seconds)
-    took, cpu, size = time.monotonic() - begun, sum(map(cpu_seconds, pids)) - cpu, written(folder) - size
-    return Cost(cpu / took / cameras * 100, sum(map(pss_mib, pids)) / cameras, size * 8 / 1e6 / took / cameras)
+    took, cpu = time.monotonic() - begun, sum(map(cpu_seconds, pids)) - cpu
+    return Cost(cpu / took / cameras * 100, sum(map(pss_mib, pids)) / cameras)
 
 
 @contextmanager
@@ -177,7 +154,7 @@ def measure_ffmpeg(urls: list[str], seconds: float) -> Cost:
                 output = ["-c", "copy", "-f", "segment", "-segment_time", "4", "-reset_timestamps", "1", f"{folder}/{number}-%05d.mp4"]
                 command = ["ffmpeg", "-v", "error", "-nostdin", "-rtsp_transport", "tcp", "-i", url, *output]
                 children.append(subprocess.Popen(command))
-            return watch([child.pid for child in children], folder, seconds, len(urls))
+            return watch([child.pid for child in children], seconds, len(urls))
         finally:
             for child in children:
                 child.terminate()
@@ -185,12 +162,12 @@ def measure_ffmpeg(urls: list[str], seconds: float) -> Cost:
                 child.wait(15)
 
 
-def measure_ours(urls: list[str], seconds: float) -> Cost:
+def measure_ours(urls: list[str], seconds: float, mode: str) -> Cost:
     """Everything of ours in one process."""
-    with tempfile.TemporaryDirectory() as name, process("--record", name, *urls) as child:
+    with tempfile.TemporaryDirectory() as name, process(mode, name, *urls) as child:
         assert child.stdout is not None
         child.stdout.readline()
-        return watch([child.pid], Path(name), seconds, len(urls))
+        return watch([child.pid], seconds, len(urls))
 
 
 def compare(file: Path, cameras: int, seconds: float) -> None:
@@ -199,13 +176,13 @@ def compare(file: Path, cameras: int, seconds: float) -> None:
         assert server.stdout is not None
         port = int(server.stdout.readline())
         urls = [f"rtsp://127.0.0.1:{port}/cam{number}" for number in range(cameras)]
-        peer = measure_ffmpeg(urls, seconds)
-        ours = measure_ours(urls, seconds)
-    for name, cost in (("ffmpeg", peer), ("vedette", ours)):
-        print(
-            f"{cameras:3d} cameras  {name:8s} {cost.cpu:6.2f} % of a core  {cost.mib:6.1f} MiB  {cost.mbit:5.2f} Mbit/s, per camera"
-        )
-    print(f"{cameras:3d} cameras  ratio    {ours.cpu / peer.cpu:6.2f} x CPU      {ours.mib - peer.mib:+6.1f} MiB", flush=True)
+        costs = {"ffmpeg": measure_ffmpeg(urls, seconds)}
+        costs["ingest"] = measure_ours(urls, seconds, "--record")
+        costs["+ storage"] = measure_ours(urls, seconds, "--record-and-store")
+    peer = costs["ffmpeg"]
+    for name, cost in costs.items():
+        figures = f"{cost.cpu:5.2f} % of a core {cost.mib:6.1f} MiB per camera"
+        print(f"{cameras:3d} cameras  {name:10s} {figures}   {cost.cpu / peer.cpu:5.2f} x CPU {cost.mib - peer.mib:+6.1f} MiB", flush=True)
 
 
 def main() -> None:
@@ -214,16 +191,18 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=25.0)
     parser.add_argument("--serve", nargs=2, help=argparse.SUPPRESS)
     parser.add_argument("--record", nargs="+", help=argparse.SUPPRESS)
+    parser.add_argument("--record-and-store", nargs="+", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.serve:
         asyncio.run(serve(Path(arguments.serve[0]), int(arguments.serve[1])))
-    elif arguments.record:
-        asyncio.run(record(Path(arguments.record[0]), arguments.record[1:]))
+    elif arguments.record or arguments.record_and_store:
+        folder, *urls = arguments.record or arguments.record_and_store
+        asyncio.run(record(Path(folder), urls, storage=bool(arguments.record_and_store)))
     else:
         if shutil.which("ffmpeg") is None:
             raise SystemExit("the peer is missing: install ffmpeg")
-        with tempfile.TemporaryDirectory() as folder:
-            clip = Path(folder) / "clip.mp4"
+        with tempfile.TemporaryDirectory() as scratch:
+            clip = Path(scratch) / "clip.mp4"
             make_clip(clip)
             for cameras in arguments.cameras:
                 compare(clip, cameras, arguments.seconds)
