@@ -34,8 +34,16 @@ _DIGEST = "sha256"  # user metadata: x-amz-meta-sha256
 _THREADS = 4
 _PART_BYTES = 16 * 1024 * 1024
 _TIMEOUT_S = 30.0
-_MISSING = ("NoSuchKey", "NoSuchVersion", "ResourceNotFound", "NoSuchBucket")
-_BUSY = ("SlowDown", "ServiceUnavailable", "InternalError", "RequestTimeout", "XMinioServerNotInitialized", "XMinioStorageFull")
+_MISSING = ("NoSuchKey", "NoSuchVersion", "ResourceNotFound")
+_BUSY = (
+    "SlowDown",
+    "ServiceUnavailable",
+    "InternalError",
+    "RequestTimeout",
+    "XMinioServerNotInitialized",
+    "XMinioStorageFull",
+    "NoSuchBucket",
+)
 
 
 class MinioObjectStore:
@@ -46,6 +54,7 @@ class MinioObjectStore:
         self._endpoint = urlsplit(f"//{config.endpoint}").netloc
         self._config = config
         self._client: Minio | None = None
+        self._has_buckets = False
         self._pool: ThreadPoolExecutor | None = None
 
     async def start(self) -> None:
@@ -61,7 +70,7 @@ class MinioObjectStore:
                 http_client=http,
             )
             self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="objects")
-        await self._call(self._make_buckets)
+        await self._call(lambda: None)
 
     async def stop(self) -> None:
         if self._pool is not None:
@@ -111,6 +120,8 @@ class MinioObjectStore:
 
         def guarded() -> T:
             try:
+                if not self._has_buckets:  # the server may have been away at the start
+                    self._make_buckets()
                 return function(*args, **kwargs)
             except (MinioException, HTTPError, OSError) as error:
                 raise _mapped(error, self._endpoint) from error
@@ -126,6 +137,7 @@ class MinioObjectStore:
         for bucket, object_lock in ((self._bucket, False), (self._locked_bucket, True)):
             if not self._minio.bucket_exists(bucket):
                 self._minio.make_bucket(bucket, object_lock=object_lock)
+        self._has_buckets = True
 
     def _refuse_if_locked(self, key: str) -> None:
         if self._stat_in(self._locked_bucket, key) is not None:

@@ -41,12 +41,22 @@ def binary() -> Path:
     return cached
 
 
-@contextmanager
-def minio_server(folder: Path) -> Iterator[S3Objects]:
-    """A running server; how to reach it."""
+def free_port() -> int:
+    """A TCP port of loopback that nobody listens on now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+        return int(probe.getsockname()[1])
+
+
+def objects_at(port: int) -> S3Objects:
+    """The configuration of a server on that port, whether it runs or not."""
+    return S3Objects.model_validate({"endpoint": f"127.0.0.1:{port}", "access_key": USER, "secret_key": PASSWORD, "tls": False})
+
+
+@contextmanager
+def minio_server(folder: Path, port: int = 0) -> Iterator[S3Objects]:
+    """A running server; how to reach it. `port` 0: any free one."""
+    port = port or free_port()
     environment = {**os.environ, "MINIO_ROOT_USER": USER, "MINIO_ROOT_PASSWORD": PASSWORD, "MINIO_BROWSER": "off", "MINIO_UPDATE": "off"}
     log = (folder / "minio.log").open("wb")
     address = f"127.0.0.1:{port}"
@@ -55,7 +65,7 @@ def minio_server(folder: Path) -> Iterator[S3Objects]:
     )
     try:
         _wait_until_ready(f"http://{address}/minio/health/ready", process, folder / "minio.log")
-        yield S3Objects(endpoint=address, access_key=USER, secret_key=PASSWORD, tls=False)
+        yield objects_at(port)
     finally:
         process.terminate()
         process.wait(timeout=20)

@@ -154,7 +154,10 @@ class Archive:
             return  # deleted meanwhile, or a step that was left to itself has done it
         try:
             await self._store.put_file(recording.object_key, path, content_type=CONTENT_TYPE, sha256=recording.sha256 or None)
-        except ObjectNotFound:  # the disk has lost it: it must not keep the others waiting
+        except ObjectNotFound:
+            if await asyncio.to_thread(path.exists):  # whatever the store means by that, the footage is here
+                raise
+            # The disk has lost it: it must not keep the others waiting.
             log.error("the file of a recording has disappeared from this disk", recording=recording.id, path=str(path))
             self._notices.set("storage.error", f"a recording of {recording.channel} has disappeared from the disk")
             await self._catalogue.forget([recording.id])

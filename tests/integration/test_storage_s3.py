@@ -1,0 +1,47 @@
+"""Storage on a real S3 server that comes, goes and comes back: recording does not care, and nothing is left behind."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from services.storage.adapters.layout import Layout
+from shared.objects.minio import MinioObjectStore
+from tests.support.minio import free_port, minio_server, objects_at
+from tests.support.segments import Feed
+from tests.support.storing import site, storing, until
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(1500)]  # the first run builds the server
+
+
+async def test_recording_goes_on_without_the_store_and_is_handed_over_later(tmp_path: Path) -> None:
+    port = await asyncio.to_thread(free_port)
+    settings = objects_at(port).model_dump()
+    settings["secret_key"], settings["access_key"] = (settings[name].get_secret_value() for name in ("secret_key", "access_key"))
+    config = site("door", storage={"file_s": 4}, objects=settings)
+    layout = Layout(tmp_path)
+    feed = Feed()
+    async with storing(tmp_path, config) as store:  # nobody listens on that port
+        await store.keep(*feed.take(10))
+        recordings = await store.recordings()
+        assert sum(r["frames"] for r in recordings) == 100
+        data = (await store.http.get(f"/api/recordings/{recordings[0]['id']}/media")).content
+        assert len(data) == recordings[0]["size_bytes"]
+        with minio_server(tmp_path, port) as server:
+
+            async def uploaded() -> bool:
+                return len(await asyncio.to_thread(layout.local_files)) <= 1
+
+            await until(uploaded, what="the finished files are in the object store", deadline_s=60)
+            first = (await store.recordings())[0]
+            answer = await store.http.get(f"/api/recordings/{first['id']}/media", headers={"Range": "bytes=10-99"})
+            assert answer.content == data[10:100] or first["size_bytes"] != recordings[0]["size_bytes"]
+            assert (await store.http.put(f"/api/recordings/{first['id']}/lock")).status_code == 200
+            objects = MinioObjectStore(server, "recordings")
+            await objects.start()
+            assert [info.locked async for info in objects.list("vedette/")] == [True, False]
+            await objects.stop()
+            await store.service.stop()
+            assert await store.check() == []
