@@ -104,7 +104,7 @@ async def test_stored_and_open_files_play_in_chromium(tmp_path: Path, audio: boo
             seen = await play(base, f"/api/recordings/{open_['id']}/media?bytes={open_['size_bytes']}", 2.05)
             assert seen["duration"] == pytest.approx(4.0, abs=0.15)
             assert seen["played"] == pytest.approx(4.0, abs=0.15)
-            # What is shown is where it was looked for: frame 20 of the second file is frame 0 of the feed's payloads, which repeat after 12.
+            # What is shown is where it was looked for: frame 20 of the second file is frame 0 again, the feed repeats after 12 s.
             assert [dark, seen["pixel"]] == pytest.approx([_full(level(80)), _full(level(0))], abs=5)
 
 

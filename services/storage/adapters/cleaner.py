@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 import structlog
 
@@ -17,7 +16,7 @@ from services.storage.adapters.ledger import Ledger
 from services.storage.adapters.notices import Notices
 from services.storage.adapters.snapshots import Snapshot, Snapshots
 from services.storage.core.model import Recording, State
-from services.storage.core.policy import Item, Limits, Space, Victim, headroom, is_low, select, shortfall
+from services.storage.core.policy import Item, Limits, Shortfall, Space, Victim, headroom, is_low, make_room, oldest, retire, shortfall
 from services.storage.core.recording import CLAIM_WINDOW_NS
 from shared.domain.clock import Clock
 from shared.domain.errors import CatalogueError, ObjectStoreError, StorageFull
@@ -30,6 +29,15 @@ _WINDOW = 256
 _ROUNDS = 1000
 #: Sweeps that fail one after the other before people are told.
 _FAILURES = 3
+
+
+@dataclass(slots=True)
+class _Found:
+    """Candidates, as rows and as the policy sees them."""
+
+    recordings: dict[str, Recording]
+    pictures: dict[str, Snapshot]
+    items: list[Item] = field(default_factory=list)
 
 
 class Cleaner:
@@ -123,34 +131,44 @@ class Cleaner:
             space = self.space()
             if disk_is_full:  # believe the disk, not its statistics: what has been freed since is all that there is
                 space = replace(space, free_bytes=min(space.free_bytes, self.limits.min_free_bytes + freed))
-            recordings, pictures = await self._candidates(space, need_bytes)
-            items = [self._item(recording) for recording in recordings.values()] + [_picture(snapshot) for snapshot in pictures.values()]
-            victims = select(items, self.limits, space, need_bytes, self._clock.now_ns(), self._ledger.unlocked())
+            found = await self._to_retire()
+            victims = retire(found.items, self.limits, self._clock.now_ns(), self._ledger.unlocked())
+            if not victims:
+                found = await self._oldest(shortfall(space, self.limits, need_bytes))
+                victims = make_room(found.items, self.limits, space, need_bytes)
             if not victims:
                 break
-            freed += await self._delete(victims, recordings, pictures)
+            freed += await self._delete(victims, found)
         return freed
 
-    async def _candidates(self, space: Space, need_bytes: int) -> tuple[dict[str, Recording], dict[str, Snapshot]]:
-        """The oldest of all that the policy may choose from, so many that it can choose wrongly only by stopping early."""
+    async def _to_retire(self) -> _Found:
+        """What may have to go whether room is needed or not."""
         now_ns = self._clock.now_ns()
-        found = await self._catalogue.outdated(
+        recordings = await self._catalogue.outdated(
             provisional_before_ns=now_ns - CLAIM_WINDOW_NS,
             channel_before_ns={channel: now_ns - keep_ns for channel, keep_ns in self.limits.keep_ns.items()},
             limit=_WINDOW,
         )
         unlocked = self._ledger.unlocked()
-        for channel, quota in self.limits.quotas.items():
-            if unlocked.get(channel, 0) > quota:
-                found += await self._catalogue.oldest_of(channel, limit=_WINDOW)
-        pictures = await self._snapshots.oldest(_WINDOW)
-        missing = shortfall(space, self.limits, need_bytes)
-        if missing:
-            oldest = await self._catalogue.oldest(limit=_WINDOW)
-            if missing.disk_bytes and not self._objects_on_disk:
-                oldest += await self._catalogue.oldest(limit=_WINDOW, state=State.CLOSED)
-            found += oldest
-        return {recording.id: recording for recording in found}, {picture.object_key: picture for picture in pictures}
+        over = [channel for channel, quota in self.limits.quotas.items() if unlocked.get(channel, 0) > quota]
+        for channel in over:
+            recordings += await self._catalogue.oldest_of(channel, limit=_WINDOW)
+        pictures = [p for channel in {*over, *self.limits.keep_ns} for p in await self._snapshots.oldest(_WINDOW, channel=channel)]
+        found = _Found({recording.id: recording for recording in recordings}, {picture.object_key: picture for picture in pictures})
+        found.items = [*map(self._item, found.recordings.values()), *map(self._picture, found.pictures.values())]
+        return found
+
+    async def _oldest(self, missing: Shortfall) -> _Found:
+        """The oldest that making room may choose from."""
+        if not missing:
+            return _Found({}, {})
+        # Where objects are elsewhere, a full disk is helped only by what is still on it.
+        state = State.CLOSED if not self._objects_on_disk and not missing.total_bytes else None
+        recordings = await self._catalogue.oldest(limit=_WINDOW, state=state)
+        pictures = await self._snapshots.oldest(_WINDOW) if state is None else []
+        found = _Found({recording.id: recording for recording in recordings}, {picture.object_key: picture for picture in pictures})
+        found.items = oldest([list(map(self._item, recordings)), list(map(self._picture, pictures))], _WINDOW)
+        return found
 
     def _item(self, recording: Recording) -> Item:
         return Item(
@@ -164,9 +182,14 @@ class Cleaner:
             recording.kind,
         )
 
-    async def _delete(self, victims: list[Victim], recordings: Mapping[str, Recording], pictures: Mapping[str, Snapshot]) -> int:
+    def _picture(self, snapshot: Snapshot) -> Item:
+        return Item(
+            snapshot.object_key, snapshot.channel, snapshot.at_ns, snapshot.at_ns, snapshot.size_bytes, on_disk=self._objects_on_disk
+        )
+
+    async def _delete(self, victims: list[Victim], found: _Found) -> int:
         """Row marked, object gone, row gone. Bytes freed."""
-        victims = victims[:_WINDOW]
+        recordings, pictures = found.recordings, found.pictures
         why = {victim.item.id: victim.why for victim in victims}
         marked = await self._catalogue.mark_deleting([id_ for id_ in why if id_ in recordings])
         keys = [id_ for id_ in why if id_ in pictures]
@@ -183,7 +206,3 @@ class Cleaner:
                 freed += pictures[id_].size_bytes
             metrics.DELETED.labels(reason.value).inc()
         return freed
-
-
-def _picture(snapshot: Snapshot) -> Item:
-    return Item(snapshot.object_key, snapshot.channel, snapshot.at_ns, snapshot.at_ns, snapshot.size_bytes)

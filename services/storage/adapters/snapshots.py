@@ -44,9 +44,14 @@ class Snapshots:
             )
         self._ledger.snapshot(snapshot.channel, len(jpeg))
 
-    async def oldest(self, limit: int, *, deleting: bool = False) -> list[Snapshot]:
+    async def oldest(self, limit: int, *, deleting: bool = False, channel: str | None = None) -> list[Snapshot]:
+        """The oldest snapshots, of all channels or of one."""
         async with self._catalogue.reading() as connection:
-            query = select(snapshots).where(snapshots.c.deleting.is_(deleting)).order_by(snapshots.c.at_ns).limit(limit)
+            query = (
+                select(snapshots).where(snapshots.c.deleting.is_(deleting)).order_by(snapshots.c.at_ns, snapshots.c.object_key).limit(limit)
+            )
+            if channel is not None:
+                query = query.where(snapshots.c.channel == channel)
             rows = (await connection.execute(query)).mappings()
             return [Snapshot(row["object_key"], row["channel"], row["at_ns"], row["size_bytes"]) for row in rows]
 

@@ -114,27 +114,50 @@ def is_low(space: Space, limits: Limits) -> bool:
     return bool(shortfall(space, limits, max(0, whole) // LOW_SHARE))
 
 
-def select(
-    items: Iterable[Item], limits: Limits, space: Space, need_bytes: int, now_ns: int, usage: Mapping[str, int] | None = None
-) -> list[Victim]:
+def select(items: Iterable[Item], limits: Limits, space: Space, need_bytes: int, now_ns: int) -> list[Victim]:
     """What to delete now, in order: what nobody wants, what has expired, what is over its quota, then the oldest for room.
 
     Args:
-        items: closed files and snapshots; open files are never chosen.
+        items: all closed files and snapshots; open files are never chosen.
         need_bytes: how much must fit. Under the stop policy nothing is deleted for it.
-        usage: unlocked bytes per channel where `items` are only the oldest of them; None: they are all.
     """
-    remaining = sorted((item for item in items if not item.locked), key=lambda item: (item.start_ns, item.id))
-    victims = [*_outdated(remaining, limits, now_ns)]
+    known = list(items)
+    retired = retire(known, limits, now_ns)
+    gone = {victim.item.id for victim in retired}
+    freed = Space(
+        space.free_bytes + sum(victim.item.size_bytes for victim in retired if victim.item.on_disk),
+        space.total_bytes,
+        space.used_bytes - sum(victim.item.size_bytes for victim in retired),
+    )
+    return retired + make_room([item for item in known if item.id not in gone], limits, freed, need_bytes)
+
+
+def retire(items: Iterable[Item], limits: Limits, now_ns: int, usage: Mapping[str, int] | None = None) -> list[Victim]:
+    """What must go whether room is needed or not: unclaimed, expired, over quota.
+
+    Args:
+        usage: unlocked bytes per channel where `items` are only some of them (of a channel over its quota: its oldest).
+    """
+    remaining = sorted((item for item in items if not item.locked), key=_age)
+    victims = _outdated(remaining, limits, now_ns)
     gone = {victim.item.id for victim in victims}
-    remaining = [item for item in remaining if item.id not in gone]
-    over = _over_quota(remaining, limits, usage, victims)
-    victims += over
-    gone = {victim.item.id for victim in over}
-    remaining = [item for item in remaining if item.id not in gone]
-    if limits.when_full is FullPolicy.OVERWRITE:
-        victims += _for_room(remaining, victims, shortfall(space, limits, need_bytes))
-    return victims
+    return victims + _over_quota([item for item in remaining if item.id not in gone], limits, usage, victims)
+
+
+def make_room(items: Iterable[Item], limits: Limits, space: Space, need_bytes: int) -> list[Victim]:
+    """The oldest that must go so that `need_bytes` fit. `items` may be the oldest of all only (`oldest`)."""
+    if limits.when_full is not FullPolicy.OVERWRITE:
+        return []
+    return _for_room(sorted((item for item in items if not item.locked), key=_age), shortfall(space, limits, need_bytes))
+
+
+def oldest(windows: Iterable[Sequence[Item]], limit: int) -> list[Item]:
+    """The `limit` oldest of several kinds of items, given the `limit` oldest of each; beyond that an older one may be unseen."""
+    return sorted((item for window in windows for item in window), key=_age)[:limit]
+
+
+def _age(item: Item) -> tuple[int, str]:
+    return item.start_ns, item.id
 
 
 def _outdated(items: Sequence[Item], limits: Limits, now_ns: int) -> list[Victim]:
@@ -165,9 +188,8 @@ def _over_quota(items: Sequence[Item], limits: Limits, usage: Mapping[str, int] 
     return found
 
 
-def _for_room(items: Sequence[Item], already: Sequence[Victim], missing: Shortfall) -> list[Victim]:
-    disk = missing.disk_bytes - sum(victim.item.size_bytes for victim in already if victim.item.on_disk)
-    total = missing.total_bytes - sum(victim.item.size_bytes for victim in already)
+def _for_room(items: Sequence[Item], missing: Shortfall) -> list[Victim]:
+    disk, total = missing.disk_bytes, missing.total_bytes
     found = []
     for item in items:  # oldest first
         if disk <= 0 and total <= 0:
