@@ -1,4 +1,4 @@
-"""Alarms as lines on the terminal, as they happen."""
+"""Alarms, and cameras that come and go, as lines on the terminal as they happen."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from services.cli.output import say
 from shared.bus.port import Bus
 from shared.config.site import SiteConfig
 from shared.domain.clock import NS_PER_S, Clock, seconds_to_ns
+from shared.domain.media import StreamKind
 from shared.domain.redact import redact
 from shared.messages import AlarmMessage, AlarmState, EventKind
+from shared.messages.media import ChannelState, ChannelStatus
 from shared.service import Service
-from shared.topics import ALARMS
+from shared.topics import ALARMS, CHANNEL_STATUS
 
 POLL_S = 1.0
 #: Progress of what gets ready beside the recorder is told at most this often.
@@ -51,6 +53,45 @@ async def announce_alarms(bus: Bus, site: SiteConfig) -> None:
                 alarm = record.message
                 if isinstance(alarm, AlarmMessage) and alarm.state is AlarmState.RAISED:
                     say(alarm_line(alarm, site), style="red" if alarm.kind is EventKind.EXCEPTION else "yellow")
+    finally:
+        await consumer.close()
+
+
+class ChannelLines:
+    """From statuses, which come every few seconds, to a line per stream whenever it comes online or goes offline."""
+
+    def __init__(self, site: SiteConfig) -> None:
+        self._site = site
+        self._told: dict[tuple[str, StreamKind], tuple[ChannelState, str]] = {}
+
+    def line(self, status: ChannelStatus) -> str | None:
+        """What to tell of `status`; None: nothing new (the same kind of failure again is nothing new)."""
+        if status.state not in (ChannelState.ONLINE, ChannelState.OFFLINE):
+            return None
+        stream, now = (status.channel, status.stream), (status.state, status.error)
+        before, self._told[stream] = self._told.get(stream), now
+        if now == before:
+            return None
+        channel, same = self._site.channel(status.channel), before is not None and before[0] is status.state
+        name = channel.title if channel else status.channel
+        parts = [
+            _clock_time(status.at_ns if same else status.since_ns, self._site.site.zone),
+            status.state.value.upper(),
+            name if status.stream is StreamKind.MAIN else f"{name} (sub stream)",
+        ]
+        parts += [status.reason] if status.reason else []
+        return redact("  ".join(parts))
+
+
+async def announce_channels(bus: Bus, site: SiteConfig) -> None:
+    """Print every camera that comes online or goes offline from now on, until cancelled."""
+    consumer, lines = await bus.consumer([CHANNEL_STATUS], group=None), ChannelLines(site)
+    try:
+        while True:
+            for record in await consumer.poll(timeout_s=POLL_S):
+                status = record.message
+                if isinstance(status, ChannelStatus) and (line := lines.line(status)) is not None:
+                    say(line, style="green" if status.state is ChannelState.ONLINE else "red")
     finally:
         await consumer.close()
 

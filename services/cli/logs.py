@@ -16,8 +16,9 @@ FILE_BYTES = 10 * 2**20
 FILES = 10
 
 
-#: Loggers whose lines people are told in another way: exceptions as alarms, services that do not start by `vedette run` itself.
-_TOLD_OTHERWISE = frozenset({"shared.report", "services.cli.wiring"})
+#: Loggers whose lines people are told in another way: exceptions as alarms, cameras that come and go and services that do not start
+#: by `vedette run` itself.
+_TOLD_OTHERWISE = frozenset({"shared.report", "services.cli.wiring", "services.ingest.channel"})
 
 
 class _Terminal(logging.StreamHandler[TextIO]):

@@ -8,7 +8,7 @@ from functools import partial
 
 from rich.text import Text
 
-from services.cli.announce import announce_alarms, announce_ready
+from services.cli.announce import announce_alarms, announce_channels, announce_ready
 from services.cli.output import ERR, say
 from services.cli.stopping import stop_signals
 from services.cli.wiring import START_ORDER, Wiring
@@ -54,6 +54,7 @@ async def serve(site: SiteConfig, clock: Clock, names: Sequence[str] = START_ORD
                 return
             await starting
             supervisor.spawn("cli.alarms", partial(announce_alarms, wiring.bus, site))
+            supervisor.spawn("cli.channels", partial(announce_channels, wiring.bus, site))
             _welcome(wiring)
             if (analytics := wiring.services.get("analytics")) is not None:
                 supervisor.spawn("cli.analytics", partial(announce_ready, analytics, clock))
@@ -65,6 +66,7 @@ async def serve(site: SiteConfig, clock: Clock, names: Sequence[str] = START_ORD
             stopped.cancel()
             await supervisor.stop()
             await wiring.stop(_tell_stop)
+            say("Stopped.")
 
 
 async def _stop_after(clock: Clock, seconds: float, stop: asyncio.Event) -> None:

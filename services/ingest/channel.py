@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 
+import structlog
+
 from services.ingest import metrics
 from services.ingest.adapters.channel import Frame, Outlets, StreamThread, Task
 from services.ingest.adapters.recorder import Tally
@@ -18,9 +20,12 @@ from shared.config.channels import AnalysisStream, ChannelConfig, RecordMode
 from shared.domain.clock import NS_PER_S
 from shared.domain.errors import BusError, VedetteError
 from shared.domain.media import StreamKind
+from shared.domain.redact import redact
 from shared.messages.media import ChannelState, ChannelStatus, FrameMessage
 from shared.service import Runtime
 from shared.topics import CHANNEL_STATUS, FRAMES
+
+log = structlog.get_logger(__name__)
 
 
 def streams_of(channel: ChannelConfig) -> dict[StreamKind, tuple[bool, bool]]:
@@ -142,8 +147,19 @@ class Channel:
     def _happened(self, stream: _Stream, happening: Happening, error: VedetteError | None) -> None:
         reason = str(error) if error is not None else ""
         name = type(error).__name__ if error is not None else ""
-        if stream.connection.apply(happening, self._runtime.clock.now_ns(), reason=reason, error=name):
+        connection = stream.connection
+        before = (connection.state, connection.error)
+        if connection.apply(happening, self._runtime.clock.now_ns(), reason=reason, error=name):
             self._changed.set()
+        if (connection.state, connection.error) != before:  # not the reason: its figures may differ at every attempt
+            self._log_state(stream.kind, connection)
+
+    def _log_state(self, kind: StreamKind, connection: Connection) -> None:
+        bound = log.bind(channel=self.config.id, stream=kind.value)
+        if connection.state is ChannelState.ONLINE:
+            bound.info("the camera is online", reconnects=connection.reconnects)
+        elif connection.state is ChannelState.OFFLINE:
+            bound.warning("the camera is offline", error=connection.error, reason=redact(connection.reason))
 
     def _trouble(self, error: VedetteError) -> None:
         source = "spool.full" if type(error).__name__ == "StorageFull" else "spool.error"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -70,10 +71,27 @@ def test_it_says_where_the_page_is_and_stops_in_order(tmp_path: Path, number: si
         vedette.process.send_signal(number)
         said = vedette.rest()
         assert vedette.process.returncode == 0
+    assert said[-1] == "Stopped."
     assert [line for line in said if line.endswith(": stopping")] == [
         f"{name}: stopping" for name in ("ingest", "analytics", "alarms", "storage", "console")
     ]
     assert (tmp_path / "data" / "log" / "vedette.log").exists()
+
+
+def test_a_camera_that_cannot_be_reached_is_told_once_on_the_terminal_and_in_the_log(tmp_path: Path) -> None:
+    """Nobody listens on port 1; the camera is dialled again and again, and its status comes again and again."""
+    camera = "ingest: {reconnect_min_s: 0.2, reconnect_max_s: 0.2, status_every_s: 1}\n"
+    camera += "channels: [{id: gate, number: 1, main: {url: 'rtsp://127.0.0.1:1/1'}, analysis: {enabled: false}}]\n"
+    with running(site(tmp_path, camera)) as vedette:
+        line = vedette.until("  OFFLINE  ")
+        assert "OFFLINE  gate  rtsp://127.0.0.1:1/1: the camera refused the connection" in line
+        vedette.process.send_signal(signal.SIGINT)
+        vedette.rest()
+    assert not [line for line in vedette.lines if "the camera is offline" in line]
+    logged = [json.loads(line) for line in (tmp_path / "data" / "log" / "vedette.log").read_text().splitlines()]
+    (offline,) = (entry for entry in logged if entry["event"] == "the camera is offline")
+    assert (offline["level"], offline["channel"], offline["stream"]) == ("warning", "gate", "main")
+    assert "refused" in offline["reason"]
 
 
 def test_a_second_one_on_the_same_folder_is_refused(tmp_path: Path) -> None:

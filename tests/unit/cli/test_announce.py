@@ -6,11 +6,13 @@ import asyncio
 
 import pytest
 
-from services.cli.announce import TELL_EVERY_S, alarm_line, announce_ready
+from services.cli.announce import TELL_EVERY_S, ChannelLines, alarm_line, announce_ready
 from shared.config.load import parse_site
 from shared.domain.clock import NS_PER_S, ManualClock
+from shared.domain.media import StreamKind
 from shared.domain.targets import TargetClass
 from shared.messages import AlarmMessage, AlarmState, EventKind
+from shared.messages.media import ChannelState, ChannelStatus
 from shared.service import Health
 
 SITE = parse_site(
@@ -48,6 +50,31 @@ def test_an_exception_has_its_message_without_secrets() -> None:
 def test_counts_are_shown() -> None:
     line = alarm_line(alarm(kind=EventKind.PEOPLE_COUNTING, source="gone", counts={"enter": 3, "leave": 1}), SITE)
     assert line.endswith("gone  people counting  enter 3, leave 1")
+
+
+def status(state: ChannelState, reason: str = "", error: str = "", stream: StreamKind = StreamKind.MAIN, since_s: int = 0) -> ChannelStatus:
+    return ChannelStatus(
+        channel="front-door", channel_number=1, device="d", stream=stream, state=state, reason=reason, error=error,
+        since_ns=AT_NS + since_s * NS_PER_S, at_ns=AT_NS + 30 * NS_PER_S,
+    )  # fmt: skip
+
+
+def test_a_camera_is_told_when_it_comes_and_goes_and_not_in_between() -> None:
+    lines, refused = ChannelLines(SITE), "the camera refused rtsp://u:geheim@cam/1"
+    assert lines.line(status(ChannelState.CONNECTING)) is None
+    assert lines.line(status(ChannelState.OFFLINE, refused, "CameraRefused")) == (
+        "23:13:20  OFFLINE  Front door  the camera refused rtsp://u:***@cam/1"
+    )
+    assert lines.line(status(ChannelState.OFFLINE, refused, "CameraRefused")) is None
+    assert lines.line(status(ChannelState.OFFLINE, "no answer", "CameraTimeout")) == "23:13:50  OFFLINE  Front door  no answer"
+    assert lines.line(status(ChannelState.ONLINE, since_s=2)) == "23:13:22  ONLINE  Front door"
+    assert lines.line(status(ChannelState.ONLINE, since_s=2)) is None
+
+
+def test_the_sub_stream_is_told_as_such() -> None:
+    lines = ChannelLines(SITE)
+    assert lines.line(status(ChannelState.ONLINE)) == "23:13:20  ONLINE  Front door"
+    assert lines.line(status(ChannelState.ONLINE, stream=StreamKind.SUB)) == "23:13:20  ONLINE  Front door (sub stream)"
 
 
 class Preparing:
