@@ -11,12 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.async_api import Page, async_playwright, expect
+from playwright.async_api import Locator, Page, async_playwright, expect
 
 from services.console.pictures import to_jpeg
+from services.storage.api import router as storage_routes
 from shared.domain.media import Picture
 from shared.messages import ActionMessage, AlarmState, ChannelState, EventMessage
 from shared.topics import ACTIONS, ALARMS, CHANNEL_STATUS, DETECTIONS, EVENTS, FRAMES
+from tests.support import storing
+from tests.support.segments import Feed
 from tests.unit.console import stand
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -210,6 +213,52 @@ async def test_an_alarm_plays_at_its_moment_and_on_into_the_next_files(tmp_path:
             assert [recording["locked"] for recording in s.answers.recordings] == [False, False, True]
             await page.get_by_role("button", name="Back to the live pictures").click()
             await expect(page.locator(".wall")).to_be_visible()
+
+
+async def _reaches(playing: Locator, seconds: float) -> None:
+    async def there() -> bool:
+        return float(await playing.evaluate("video => video.currentTime")) > seconds
+
+    await storing.until(there, what=f"playback reaches {seconds} s of its file")
+
+
+async def test_a_fresh_alarm_plays_on_as_its_file_grows_and_into_the_next(tmp_path: Path) -> None:
+    config = storing.site("gate", storage={"file_s": 6})
+    async with (
+        storing.storing(tmp_path / "storage", config) as kept,
+        stand.running(tmp_path, storage=storage_routes(kept.service)) as s,
+    ):
+        start_ns = s.clock.now_ns() - 20 * S
+        feed = Feed(channel="gate", at_ns=start_ns)
+        await kept.keep(*feed.take(2))
+        s.answers.alarms["a1"] = stand.alarm("a1", "gate", 1, start_ns + 3 * S)
+        async with browsing(s) as page:
+            playing = page.locator(_PLAYING)
+            await page.get_by_role("button", name="Play back: Over the fence").click()
+            first = await playing.get_attribute("data-file")
+            await expect(page.locator(".screen-note")).to_contain_text("newest footage", timeout=20_000)
+            await kept.keep(*feed.take(3))  # the file is 5 s long now, and still open
+            await _reaches(playing, 3.5)
+            assert await playing.get_attribute("data-file") == first
+            await kept.keep(*feed.take(4))  # closes it, begins another
+            await expect(playing).not_to_have_attribute("data-file", str(first), timeout=20_000)
+            await _reaches(playing, 1.5)
+
+
+async def test_a_click_near_now_plays_the_newest_that_is_stored(tmp_path: Path) -> None:
+    async with stand.running(tmp_path) as s:
+        start_ns = s.clock.now_ns() - 10 * S
+        s.answers.recordings.append(stand.recording("r0", "gate", start_ns, 6))
+        s.answers.files["r0"] = stand.write_mp4(tmp_path / "r0.mp4", 6)
+        s.answers.alarms["a1"] = stand.alarm("a1", "gate", 1, s.clock.now_ns())
+        s.answers.alarms["a2"] = stand.alarm("a2", "yard", 2, s.clock.now_ns(), source="yard", kind="intrusion")
+        async with browsing(s) as page:
+            await page.get_by_role("button", name="Play back: Over the fence").click()
+            playing = page.locator(_PLAYING)
+            await expect(playing).to_have_attribute("data-file", "r0")
+            await _reaches(playing, 3.5)
+            await page.get_by_role("button", name="Play back: Yard at night").click()
+            await expect(page.locator(".screen-note")).to_contain_text("Not stored yet")
 
 
 #: Of a track: the x of its pixels by what they say.

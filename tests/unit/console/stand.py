@@ -191,8 +191,10 @@ class Stand:
 
 
 @asynccontextmanager
-async def running(data_dir: Path, site: SiteConfig | None = None, clock: Clock | None = None) -> AsyncIterator[Stand]:
-    """A console that serves on a free port until the block ends."""
+async def running(
+    data_dir: Path, site: SiteConfig | None = None, clock: Clock | None = None, storage: APIRouter | None = None
+) -> AsyncIterator[Stand]:
+    """A console that serves on a free port until the block ends. `storage`: routes of a real storage service."""
     clock = clock or SystemClock()
     bus = EmbeddedBus(clock)
     await bus.start()
@@ -203,7 +205,7 @@ async def running(data_dir: Path, site: SiteConfig | None = None, clock: Clock |
     def health() -> Mapping[str, Health]:
         return {"console": console.health(), **answers.health}
 
-    console = create(runtime, [_storage_router(answers), _alarms_router(answers)], health)
+    console = create(runtime, [storage or _storage_router(answers), _alarms_router(answers)], health)
     try:
         await console.start()
         yield Stand(console, bus, clock, answers, data_dir)

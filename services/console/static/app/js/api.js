@@ -41,6 +41,7 @@ export function snapshotUrl(key) {
   return `/api/snapshots/${key.split("/").map(encodeURIComponent).join("/")}`;
 }
 
-export function mediaUrl(id) {
-  return `/api/recordings/${encodeURIComponent(id)}/media`;
+/** `bytes`: of a file still being written, as long as it is known now; a longer one is another address, which no cache mixes up. */
+export function mediaUrl(id, bytes = null) {
+  return `/api/recordings/${encodeURIComponent(id)}/media${bytes ? `?bytes=${bytes}` : ""}`;
 }

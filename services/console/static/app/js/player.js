@@ -10,7 +10,17 @@ const STEP_S = 10;
 const PRELOAD_S = 12;
 /** A hole shorter than this is passed over without a word. */
 const GAP_MS = 1500;
-const EDGE_RETRY_MS = 2000;
+const EDGE_RETRY_MS = 1000;
+/** A file being written is read again when it has this much more; shorter steps would stutter. */
+const GROWN_MS = 2000;
+/** Of a closed file less than this is not worth a reload: rounding of its length. */
+const REST_MS = 200;
+/** A moment this close to now may not be stored yet: then the newest that is stored is played. */
+const FRESH_MS = 120_000;
+const BEFORE_EDGE_S = 2;
+
+const addressOf = (file) => mediaUrl(file.id, file.open ? file.size_bytes : null);
+const lengthS = (file) => (file.end_ns - file.start_ns) / 1e9;
 
 export class Player {
   #channel = null;
@@ -57,6 +67,7 @@ export class Player {
     const files = await this.#files(ms, run);
     if (!files) return;
     const file = files[0];
+    if (!file && ms > Date.now() - FRESH_MS) { await this.#playNewest(ms, run); return; }
     if (!file) {
       this.#unload();
       this.#say("Nothing recorded here", `There is no recording of this channel from ${momentText(ms)} on. Pick a green or red part of the time bar.`);
@@ -66,6 +77,16 @@ export class Player {
     if (gap > GAP_MS) this.actions.toasts.show("Gap in the recording", `Playback goes on ${durationText(gap)} later, at ${timeText(msOf(file.start_ns))}.`);
     this.#show(file, Math.max(0, -gap / 1000));
     this.#next = files[1] ?? null;
+  }
+
+  /** A moment that is not stored yet: footage reaches storage some seconds after it was seen. */
+  async #playNewest(ms, run) {
+    const file = (await this.#files(ms - FRESH_MS, run))?.at(-1);
+    if (run !== this.#run) return;
+    if (file) { this.#show(file, Math.max(0, lengthS(file) - BEFORE_EDGE_S)); return; }
+    this.#unload();
+    this.#say("Not stored yet", "Recordings are a few seconds behind live.");
+    this.#timer = setTimeout(() => { if (run === this.#run) this.play(this.#channel, ms); }, EDGE_RETRY_MS * 2);
   }
 
   close() {
@@ -83,7 +104,7 @@ export class Player {
   skip(seconds) {
     if (this.position === null) return;
     const to = this.video.currentTime + seconds;
-    if (to >= 0 && to < this.video.duration) this.video.currentTime = to;
+    if (to >= 0 && to < Math.min(this.video.duration, lengthS(this.#file))) this.video.currentTime = to;
     else this.play(this.#channel, this.position + seconds * 1000);
   }
 
@@ -100,15 +121,27 @@ export class Player {
   }
 
   #show(file, offsetS) {
+    const address = addressOf(file);
+    const [before, spare] = this.videos;
+    const grown = before.dataset.file === file.id && before.dataset.address !== address;
+    if (before.dataset.address !== address) {
+      // Into the other element: the picture before stays until there is a new one.
+      if (spare.dataset.address !== address) this.#load(spare, file);
+      this.videos.reverse();
+      before.pause();
+    }
     this.#file = file;
-    const spare = this.videos[1];
-    if (offsetS === 0 && spare.dataset.file === file.id) this.videos.reverse(); // fetched ahead
-    else if (this.video.dataset.file !== file.id || file.open) this.#load(this.video, file);
     const video = this.video;
-    this.videos[1].pause();
-    this.videos[1].hidden = true;
-    video.hidden = false;
+    const reveal = () => {
+      if (video !== this.video) return;
+      video.hidden = false;
+      this.videos[1].hidden = true;
+    };
+    if (!grown || video.readyState >= HTMLMediaElement.HAVE_CURRENT_DATA) reveal();
+    else video.addEventListener("loadeddata", reveal, { once: true });
+    video.currentTime = offsetS; // before its length is known: where it begins
     const begin = () => {
+      if (video !== this.video) return;
       video.currentTime = Math.min(offsetS, Math.max(0, (video.duration || Infinity) - 0.05));
       this.#setSpeed();
       video.play().catch(() => null); // a browser that refuses shows the play button
@@ -120,7 +153,8 @@ export class Player {
 
   #load(video, file) {
     video.dataset.file = file.id;
-    video.src = mediaUrl(file.id);
+    video.dataset.address = addressOf(file);
+    video.src = video.dataset.address;
     video.load();
   }
 
@@ -130,6 +164,7 @@ export class Player {
       video.pause();
       video.removeAttribute("src");
       delete video.dataset.file;
+      delete video.dataset.address;
       video.load();
       video.hidden = true;
     }
@@ -143,7 +178,7 @@ export class Player {
     video.addEventListener("timeupdate", mine(() => this.#moved()));
     video.addEventListener("playing", mine(() => { this.note.hidden = true; this.#paused(false); }));
     video.addEventListener("pause", mine(() => this.#paused(true)));
-    video.addEventListener("waiting", mine(() => this.#say("Loading")));
+    video.addEventListener("waiting", mine(() => { if (!video.ended) this.#say("Loading", "", "light"); }));
     video.addEventListener("seeked", mine(() => { this.note.hidden = true; }));
     video.addEventListener("ended", mine(() => this.#ended()));
     video.addEventListener("error", mine(() => this.#failed(video.error)));
@@ -154,9 +189,9 @@ export class Player {
     this.stamp.hidden = false;
     this.stamp.textContent = `${dayText(ms)}  ${timeText(ms)}`;
     this.actions.moved(this.#channel, ms);
-    const left = this.video.duration - this.video.currentTime;
+    const left = lengthS(this.#file) - this.video.currentTime;
     const spare = this.videos[1];
-    if (this.#next && !this.#next.open && left < PRELOAD_S && spare.dataset.file !== this.#next.id) this.#load(spare, this.#next);
+    if (this.#next && !this.#next.open && left < PRELOAD_S && spare.dataset.address !== addressOf(this.#next)) this.#load(spare, this.#next);
   }
 
   async #ended() {
@@ -164,15 +199,14 @@ export class Player {
     const end = this.position;
     const files = await this.#files(end, run);
     if (!files) return;
-    const file = files.find((each) => each.id !== this.#file.id || msOf(each.end_ns) > end + 1000);
+    const file = files.find((each) => each.id !== this.#file.id || msOf(each.end_ns) - end > (each.open ? GROWN_MS : REST_MS));
     if (!file) {
-      this.#say("This is the newest footage", "Waiting for more to be recorded.");
+      this.#say("This is the newest footage", "Waiting for more to be recorded.", "light");
       this.#timer = setTimeout(() => { if (run === this.#run) this.#ended(); }, EDGE_RETRY_MS);
       return;
     }
     this.#next = files[files.indexOf(file) + 1] ?? null;
     if (file.id === this.#file.id) { // it has grown since it was fetched
-      delete this.video.dataset.file;
       this.#show(file, (end - msOf(file.start_ns)) / 1000);
       return;
     }
@@ -226,8 +260,10 @@ export class Player {
 
   #setSpeed() { this.video.playbackRate = Number(this.speed.value); }
 
-  #say(title, text = "") {
+  /** `look`: "light" leaves the picture to be seen. */
+  #say(title, text = "", look = "") {
     this.note.hidden = false;
+    this.note.className = `screen-note ${look}`;
     this.note.replaceChildren(h("strong", {}, title), text ? h("p", {}, text) : "");
   }
 
