@@ -13,10 +13,14 @@ from fastapi.responses import StreamingResponse
 from services.storage.app import StorageService
 from services.storage.core.model import Kind, Recording, State
 from shared.domain.errors import ObjectNotFound, ObjectStoreError
+from shared.domain.ids import SLUG_PATTERN
+from shared.objects.port import check_key
 
-_RANGE = re.compile(r"^bytes=(\d*)-(\d*)$")
+_RANGE = re.compile(r"^bytes=(\d{0,18})-(\d{0,18})$")  # no file is longer, and Python refuses to read thousands of digits
+_ID = re.compile(r"^[A-Za-z0-9_-]{1,64}\Z")
 _MAX_NS = 2**63 - 1
 UtcNs = Annotated[int, Query(ge=0, le=_MAX_NS, description="UTC nanoseconds since the epoch")]
+ChannelId = Annotated[str, Query(pattern=SLUG_PATTERN, description="id of a channel")]
 
 
 def router(service: StorageService) -> APIRouter:
@@ -31,9 +35,13 @@ def router(service: StorageService) -> APIRouter:
 def _recordings(routes: APIRouter, service: StorageService) -> None:
     @routes.get("/api/recordings")
     async def recordings(
-        channel: str | None = None, from_ns: UtcNs = 0, to_ns: UtcNs = _MAX_NS, limit: Annotated[int, Query(ge=1, le=10_000)] = 1000
+        channel: Annotated[str | None, Query(pattern=SLUG_PATTERN)] = None,
+        from_ns: UtcNs = 0,
+        to_ns: UtcNs = _MAX_NS,
+        limit: Annotated[int, Query(ge=1, le=10_000)] = 1000,
     ) -> dict[str, list[dict[str, Any]]]:
         """Recordings with footage of the time, by start."""
+        _check_order(from_ns, to_ns)
         return {"recordings": [_as_json(found) for found in await service.catalogue.between(channel, from_ns, to_ns, limit)]}
 
     @routes.put("/api/recordings/{recording_id}/lock")
@@ -55,7 +63,7 @@ def _media(routes: APIRouter, service: StorageService) -> None:
         bytes_: Annotated[int | None, Query(alias="bytes", ge=1)] = None,
     ) -> Response:
         """The MP4, with ranges. While it is being written: what is stored so far; `bytes` holds a player to an earlier length."""
-        found = await service.reader.media(recording_id)
+        found = await service.reader.media(_known(recording_id))
         if found is None:
             raise HTTPException(404, "there is no such recording")
         recording, size = found.recording, min(found.size_bytes, bytes_ or found.size_bytes)
@@ -76,13 +84,18 @@ def _media(routes: APIRouter, service: StorageService) -> None:
 
 def _others(routes: APIRouter, service: StorageService) -> None:
     @routes.get("/api/timeline")
-    async def timeline(channel: str, from_ns: UtcNs, to_ns: UtcNs) -> dict[str, list[dict[str, Any]]]:
+    async def timeline(channel: ChannelId, from_ns: UtcNs, to_ns: UtcNs) -> dict[str, list[dict[str, Any]]]:
         """Stretches of footage; alarm footage on its own."""
+        _check_order(from_ns, to_ns)
         return {"spans": [asdict(span) for span in await service.timeline(channel, from_ns, to_ns)]}
 
     @routes.get("/api/snapshots/{key:path}", response_class=Response)
     async def snapshot(key: str) -> Response:
         """A stored picture."""
+        try:
+            check_key(key)
+        except ObjectStoreError as error:  # no picture can have such a key; the store is not at fault
+            raise HTTPException(404, "there is no such snapshot") from error
         try:
             data = b"".join([chunk async for chunk in service.snapshot_store.get(key)])
         except ObjectNotFound as error:
@@ -110,9 +123,21 @@ def _others(routes: APIRouter, service: StorageService) -> None:
         }
 
 
+def _known(recording_id: str) -> str:
+    """The id itself; 404 for what cannot be one, which not every database takes as a question."""
+    if not _ID.match(recording_id):
+        raise HTTPException(404, "there is no such recording")
+    return recording_id
+
+
+def _check_order(from_ns: int, to_ns: int) -> None:
+    if from_ns > to_ns:
+        raise HTTPException(422, "from_ns is later than to_ns")
+
+
 async def _lock(service: StorageService, recording_id: str, locked: bool) -> dict[str, Any]:
     try:
-        recording = await service.lock(recording_id, locked)
+        recording = await service.lock(_known(recording_id), locked)
     except ObjectStoreError as error:
         raise HTTPException(503, error.what) from error
     if recording is None:

@@ -114,6 +114,27 @@ async def test_ranges_of_open_and_stored_files(tmp_path: Path) -> None:
         assert (await store.http.get("/api/recordings/none/media")).status_code == 404
 
 
+async def test_what_cannot_be_is_refused_and_is_no_fault_of_the_store(tmp_path: Path) -> None:
+    async with storing(tmp_path, site("door")) as store:
+        await store.keep(Feed().next())
+        for key in ("..%2f..%2fetc%2fpasswd", "a%2f..%2f..%2fb", ".hidden", "%00", "a%2f%2fb", "x" * 600, "a.jpg"):
+            assert (await store.http.get(f"/api/snapshots/{key}")).status_code == 404, key
+        for recording in ("%00", "..%2f..%2fx", "x" * 600, "none"):
+            assert (await store.http.get(f"/api/recordings/{recording}/media")).status_code == 404, recording
+            assert (await store.http.put(f"/api/recordings/{recording}/lock")).status_code == 404, recording
+        for path in ("/api/recordings", "/api/timeline"):
+            for wrong in ({"from_ns": -1}, {"to_ns": 2**63}, {"from_ns": 10, "to_ns": 9}, {"channel": "\x00"}, {"channel": "../x"}):
+                params = {"channel": "door", "from_ns": 0, "to_ns": 5, **wrong}
+                assert (await store.http.get(path, params=params)).status_code == 422, (path, wrong)
+            everything = await store.http.get(path, params={"channel": "door", "from_ns": 0, "to_ns": 2**63 - 1})
+            assert everything.status_code == 200
+        for limit in (0, -1, 10**30):
+            assert (await store.http.get("/api/recordings", params={"limit": limit})).status_code == 422
+        (kept,) = await store.recordings()
+        answer = await store.http.get(f"/api/recordings/{kept['id']}/media", headers={"Range": f"bytes={'9' * 5000}-"})
+        assert answer.status_code == 416
+
+
 async def test_a_damaged_segment_is_a_dead_letter_and_the_next_is_stored(tmp_path: Path) -> None:
     async with storing(tmp_path, site("door")) as store:
         letters = await store.listen(DEAD_LETTERS)
