@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from services.cli.lock import DataDirLock
-from services.cli.output import ERR, OUT, say
+from services.cli.output import ERR, OUT, count, say
 from shared.config.site import SiteConfig
 from shared.domain.clock import Clock
 from shared.domain.errors import ConfigError
@@ -19,10 +19,11 @@ from shared.domain.redact import redact
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that is wrong, and in which part."""
+    """One thing that is wrong, and in which part. `repairable`: nothing is lost, and the next start repairs it."""
 
     part: str
     what: str
+    repairable: bool = False
 
 
 def check_site(site: SiteConfig, clock: Clock, *, deep: bool) -> list[Problem]:
@@ -53,17 +54,27 @@ async def _check(site: SiteConfig, data_dir: Path, clock: Clock, deep: bool) -> 
     from services.alarms.check import check as check_alarms
     from services.storage.check import check as check_storage
 
-    problems = [Problem("storage", str(what)) for what in await check_storage(site, data_dir, deep=deep)]
+    problems = [Problem("storage", found.text, found.repairable) for found in await check_storage(site, data_dir, deep=deep)]
     return problems + [Problem("alarms", what) for what in await check_alarms(site, data_dir, clock.now_ns())]
 
 
-def print_problems(problems: list[Problem]) -> None:
-    """A table, or that all is well."""
+def print_problems(problems: list[Problem], site_file: Path) -> bool:
+    """Tables, or that all is well; whether there is anything that the next start does not repair by itself."""
+    wrong, repairable = ([problem for problem in problems if problem.repairable is kind] for kind in (False, True))
     if not problems:
         say("The store is in order.", style="green")
-        return
-    table = Table("part", "problem")
+    if wrong:
+        _table("problem", wrong)
+        say(count(len(wrong), "problem"), style="bold red")
+    if repairable:
+        _table("repaired at the next start", repairable)
+        say("Nothing is lost by this: the recorder was cut off, and its next start repairs it.")
+        say(f"To do it now, run `vedette run {site_file}` once, and stop it again.", style="yellow")
+    return bool(wrong)
+
+
+def _table(title: str, problems: list[Problem]) -> None:
+    table = Table("part", title)
     for problem in problems:
         table.add_row(problem.part, Text(redact(problem.what)))
     OUT.print(table)
-    say(f"{len(problems)} problem{'s' if len(problems) > 1 else ''}", style="bold red")

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.syntax import Syntax
 
-from services.cli.output import OUT, say
+from services.cli.output import OUT, count, say
 from shared.config.load import json_schema, load_site, redacted, to_yaml
 from shared.config.sample import sample
 
@@ -29,7 +29,8 @@ def validate(site_file: SiteFile) -> None:
     """Check a file; every problem is printed with its line."""
     site = load_site(site_file)
     rules = sum(len(channel.rules) for channel in site.channels)
-    say(f"{site_file}: in order ({len(site.channels)} channels, {rules} rules, {len(site.centres)} centres)")
+    counts = (count(len(site.channels), "channel"), count(rules, "rule"), count(len(site.centres), "centre"))
+    say(f"{site_file}: in order ({', '.join(counts)})")
 
 
 @app.command()

@@ -90,12 +90,14 @@ def check(
     site_file: Annotated[Path, typer.Argument(metavar="[SITE.yml]", help="The site's configuration.")] = Path("site.yml"),
     deep: Annotated[bool, typer.Option("--deep", help="Read every recording as well.")] = False,
 ) -> None:
-    """Verify the configuration and the store; exit code 1 when something is wrong. Stop the recorder first."""
+    """Verify the configuration and the store. Stop the recorder first.
+
+    Exit code 1 when something is wrong; 0 when the store is in order, or has only what the next start repairs by itself.
+    """
     from services.cli.check import check_site, print_problems
 
     problems = check_site(load_site(site_file), _CLOCK, deep=deep)
-    print_problems(problems)
-    if problems:
+    if print_problems(problems, site_file):
         raise typer.Exit(PROBLEMS)
 
 

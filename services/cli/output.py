@@ -29,12 +29,17 @@ def say(text: str, *, style: str = "") -> None:
     OUT.print(Text(text, style=style))
 
 
+def count(number: int, noun: str) -> str:
+    """`1 channel`, `2 channels`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def tell_error(error: VedetteError) -> None:
     """What is wrong, where, and what to do, without a traceback."""
     if isinstance(error, ConfigInvalid):
         for problem in error.problems:
             ERR.print(Text(redact(problem)))
-        ERR.print(Text(f"{len(error.problems)} problem{'s' if len(error.problems) > 1 else ''} in {error.where}", style="bold red"))
+        ERR.print(Text(f"{count(len(error.problems), 'problem')} in {error.where}", style="bold red"))
         return
     ERR.print(Text.assemble(("error: ", "bold red"), redact(str(error))))
 

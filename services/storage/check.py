@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 
 from services.storage.adapters import disk
@@ -19,14 +21,24 @@ from services.storage.core.model import Recording, State, StoredSegment
 from shared.config.services import LocalObjects
 from shared.config.site import SiteConfig
 from shared.db.engine import database_url
+from shared.domain.clock import NS_PER_S
 from shared.domain.errors import ObjectNotFound
 from shared.objects.open import object_store
 from shared.objects.port import ObjectInfo, ObjectStore
 
 
-async def check(site: SiteConfig, data_dir: Path, *, deep: bool) -> list[str]:
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A problem in words for people. `repairable`: nothing is lost, and the next start repairs it."""
+
+    text: str
+    repairable: bool
+
+
+async def check(site: SiteConfig, data_dir: Path, *, deep: bool) -> list[Finding]:
     """What is wrong, a sentence each; see `problems`."""
-    return [str(problem) for problem in await problems(site, data_dir, deep=deep)]
+    found = await problems(site, data_dir, deep=deep)
+    return [Finding(f"{problem.where}: {problem.what} ({problem.invariant.name})", problem.repairable) for problem in found]
 
 
 async def problems(site: SiteConfig, data_dir: Path, *, deep: bool) -> list[Problem]:
@@ -60,6 +72,7 @@ async def problems(site: SiteConfig, data_dir: Path, *, deep: bool) -> list[Prob
 
 class _Checker:
     def __init__(self, site: SiteConfig, layout: Layout, catalogue: Catalogue, store: ObjectStore, deep: bool) -> None:
+        self._site = site
         self._device, self._layout, self._catalogue, self._store, self._deep = site.device.id, layout, catalogue, store, deep
 
     async def recordings(self) -> AsyncIterator[Problem]:
@@ -70,16 +83,37 @@ class _Checker:
         for recording in recordings:
             segments = await self._catalogue.segments_of(recording.id)
             for problem in check_rows(recording, segments):
-                yield problem
+                yield self._named(problem, recording)
             async for problem in self._bytes(recording, segments, objects):
-                yield problem
+                yield self._named(problem, recording)
         keys = {recording.object_key for recording in recordings}
         for key in objects.keys() - keys:
             yield Problem(Invariant.S3, key, "an object that no recording has")
+        async for problem in self._strays(recordings):
+            yield problem
+
+    async def _strays(self, recordings: list[Recording]) -> AsyncIterator[Problem]:
+        """S3 of local files. Those of this catalogue are leftovers of a recorder that was cut off; others nobody knows."""
         known = {self._layout.path(recording) for recording in recordings if recording.state is not State.UPLOADED}
-        for path in await asyncio.to_thread(self._layout.local_files):
-            if path not in known:
-                yield Problem(Invariant.S3, path.name, "a local file that no recording has")
+        strays = [path for path in await asyncio.to_thread(self._layout.local_files) if path not in known]
+        ours = bool(strays) and await asyncio.to_thread(_text, self._layout.store_mark) == await self._catalogue.store_id()
+        for path in strays:
+            where = str(path.relative_to(self._layout.data_dir))
+            yield Problem(
+                Invariant.S3,
+                where,
+                "a leftover file: its footage is stored, or comes again"
+                if ours
+                else "a file that no recording has; the next start sets it aside in lost+found",
+                ours,
+            )
+
+    def _named(self, problem: Problem, recording: Recording) -> Problem:
+        """With the channel and the time of the recording, in the site's time zone; its id where somebody has to look into it."""
+        channel = self._site.channel(recording.channel)
+        begin, end = (datetime.fromtimestamp(ns / NS_PER_S, self._site.site.zone) for ns in (recording.start_ns, recording.end_ns))
+        name = f"{channel.title if channel else recording.channel}, {begin:%Y-%m-%d %H:%M:%S} to {end:%H:%M:%S}"
+        return replace(problem, where=name if problem.repairable else f"{name}, recording {recording.id}")
 
     async def _bytes(self, recording: Recording, segments: list[StoredSegment], objects: dict[str, ObjectInfo]) -> AsyncIterator[Problem]:
         """S1, S2 and, when deep, S6."""
@@ -94,9 +128,20 @@ class _Checker:
         else:
             path = self._layout.path(recording)
             size = await asyncio.to_thread(lambda: path.stat().st_size if path.exists() else -1)
-            if size < recording.size_bytes or (recording.state is State.CLOSED and size != recording.size_bytes):
+            closed = recording.state is State.CLOSED
+            if size < 0:
+                info = objects.get(recording.object_key)
+                if closed and info is not None and info.size_bytes == recording.size_bytes:
+                    yield Problem(Invariant.S1, recording.id, "the recorder was cut off just after it moved this file to its place", True)
+                else:
+                    yield Problem(Invariant.S1, recording.id, "its file is missing")
+                return
+            if size < recording.size_bytes:
                 yield Problem(Invariant.S1, recording.id, f"its file has {size} bytes, catalogued are {recording.size_bytes}")
                 return
+            if closed and size > recording.size_bytes:
+                what = f"its file has {size} bytes, {size - recording.size_bytes} more than are catalogued; the rest is cut off"
+                yield Problem(Invariant.S1, recording.id, what, repairable=True)
         if self._deep:
             for problem in await self._content(recording, segments):
                 yield problem
@@ -120,9 +165,17 @@ class _Checker:
                 yield Problem(Invariant.S2, key, "the snapshot's object is missing or of another size")
         marked = {found.object_key for found in await table.oldest(10_000_000, deleting=True)}
         for key in marked:
-            yield Problem(Invariant.S8, key, "the snapshot is half deleted")
+            yield Problem(Invariant.S8, key, "the recorder was cut off while it deleted this snapshot", repairable=True)
         for key in objects.keys() - rows.keys() - marked:
             yield Problem(Invariant.S3, key, "a snapshot that the catalogue does not know")
+
+
+def _text(path: Path) -> str:
+    """The text of a small file; empty when there is none."""
+    try:
+        return path.read_text(encoding="ascii")
+    except (FileNotFoundError, UnicodeDecodeError):
+        return ""
 
 
 def _content_problems(recording: Recording, segments: list[StoredSegment], data: bytes) -> list[Problem]:

@@ -95,6 +95,7 @@ def assert_sound(vedette: Recorder, acknowledged: Counter[str]) -> None:
     assert set(final.values()) == {1}
     check = vedette.check("--deep")
     assert check.returncode == 0, f"seed {SEED}: {check.stdout}{check.stderr}"
+    assert "The store is in order." in check.stdout, f"seed {SEED}: {check.stdout}"
     sessions = defaultdict(list)
     for session, sequence in query(vedette.data_dir, "select session, sequence from segments"):
         sessions[session].append(sequence)

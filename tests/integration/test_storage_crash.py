@@ -17,6 +17,7 @@ import av
 import pytest
 
 from services.storage.adapters.layout import Layout
+from services.storage.check import check
 from tests.support.segments import Feed
 from tests.support.storage_process import CHANNELS, CONFIG, feeds
 from tests.support.storing import storing
@@ -88,6 +89,10 @@ async def test_tails_strays_and_half_deletes_are_repaired(tmp_path: Path) -> Non
         file.write(os.urandom(5000))
     stray = open_file.with_name("00000000-0000-0000-0000-000000000000.mp4")
     stray.write_bytes(feed.next().payload)  # a file whose first group was not catalogued
+    findings = await check(CONFIG, tmp_path, deep=False)
+    assert findings
+    assert all(found.repairable for found in findings), findings
+    assert any(f"{stray.name}: a leftover file" in found.text for found in findings)
     before = catalogued(tmp_path)
     async with storing(tmp_path, CONFIG) as store:
         assert not stray.exists()
@@ -104,6 +109,12 @@ async def test_tails_strays_and_half_deletes_are_repaired(tmp_path: Path) -> Non
         connection.execute("update recordings set state = 'deleting' where id = ?", (doomed,))
         connection.commit()
     assert any(text.startswith("S8") for text in await store.check())
+    (half_deleted,) = await check(CONFIG, tmp_path, deep=False)
+    assert half_deleted.repairable
+    channel, _, time = half_deleted.text.partition(", ")
+    assert channel in CHANNELS
+    assert time.startswith("20")
+    assert doomed not in half_deleted.text
     async with storing(tmp_path, CONFIG) as store:
         assert doomed not in [recording["id"] for recording in await store.recordings()]
     assert await store.check() == []
@@ -113,6 +124,7 @@ async def test_footage_that_the_disk_lost_is_told_and_the_rest_is_kept(tmp_path:
     run_and_kill(tmp_path, 0, 0.5)
     path = max(Layout(tmp_path).local_files(), key=lambda path: path.stat().st_size)
     os.truncate(path, path.stat().st_size - 100)
+    assert [found for found in await check(CONFIG, tmp_path, deep=False) if not found.repairable]
     async with storing(tmp_path, CONFIG) as store:
         assert await store.recordings()
     assert await store.check() == []

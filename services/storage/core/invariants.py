@@ -27,11 +27,15 @@ class Invariant(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """An invariant that does not hold. `where`: a recording, key or file; `what`: a sentence."""
+    """An invariant that does not hold. `where`: a recording, key or file; `what`: a sentence.
+
+    `repairable`: the recorder was cut off, nothing is lost, and its next start repairs it.
+    """
 
     invariant: Invariant
     where: str
     what: str
+    repairable: bool = False
 
     def __str__(self) -> str:
         return f"{self.invariant.name} ({self.invariant.value}): {self.where}: {self.what}"
@@ -40,14 +44,16 @@ class Problem:
 def check_rows(recording: Recording, segments: Sequence[StoredSegment]) -> Iterable[Problem]:
     """S4, S5, S8 and S9 of one recording; `segments` in order."""
     where = recording.id
-    if recording.state in (State.OPEN, State.DELETING):
-        yield Problem(Invariant.S8, where, f"it is still {recording.state.value}: the start-up reconciliation has not run since")
+    if recording.state is State.OPEN:
+        yield Problem(Invariant.S8, where, "the recorder was cut off while it wrote this file; what is stored of it is kept", True)
+    if recording.state is State.DELETING:
+        yield Problem(Invariant.S8, where, "the recorder was cut off while it deleted this recording", True)
     if recording.locked and recording.state is State.DELETING:
         yield Problem(Invariant.S9, where, "it is locked and being deleted")
     if recording.state is State.DELETING:
         return
     if not segments:
-        yield Problem(Invariant.S5, where, "it has no segments")
+        yield Problem(Invariant.S5, where, "it has no segments", repairable=recording.state is State.OPEN)
         return
     at = recording.header_bytes
     for ordinal, segment in enumerate(segments):

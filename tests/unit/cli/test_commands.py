@@ -31,7 +31,7 @@ def write(tmp_path: Path, text: str) -> Path:
 def test_a_right_file_is_in_order(tmp_path: Path) -> None:
     file = write(tmp_path, sample())
     done = vedette("config", "validate", file)
-    assert (done.returncode, done.stdout, done.stderr) == (0, f"{file}: in order (1 channels, 4 rules, 0 centres)\n", "")
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"{file}: in order (1 channel, 4 rules, 0 centres)\n", "")
 
 
 def test_every_problem_is_a_line_and_no_traceback(tmp_path: Path) -> None:
