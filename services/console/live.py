@@ -202,6 +202,7 @@ class Hub:
 
     def _take_frame(self, message: Message) -> None:
         if isinstance(message, FrameMessage):
+            self._state.frame(message)
             self.pictures.offer(message)
 
     def _take_fact(self, message: Message) -> None:

@@ -75,7 +75,10 @@ class SiteAnswer(Answer):
 
 
 class ChannelStatusAnswer(Answer):
-    """What a channel is doing. `state` is `waiting` until ingest has said something."""
+    """What a channel is doing, by its main stream. `state` is `waiting` until ingest has said something.
+
+    `reason`: also while online, when the sub stream has trouble. `analysis_late_s`: how far the newest boxes are behind the newest picture.
+    """
 
     channel: str
     number: int
@@ -94,6 +97,7 @@ class ChannelStatusAnswer(Answer):
     spool_segments: int = 0
     dropped_frames: int = 0
     lost_segments: int = 0
+    analysis_late_s: float = 0.0
 
 
 class ServiceAnswer(Answer):

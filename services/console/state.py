@@ -9,19 +9,26 @@ from pydantic import SecretStr
 
 from services.console.models import ChannelStatusAnswer
 from shared.config.site import SiteConfig
+from shared.domain.clock import NS_PER_S
+from shared.domain.media import StreamKind
 from shared.domain.redact import redact
 from shared.messages import (
     ActionKind,
     ActionMessage,
     ActionPhase,
     AlarmMessage,
+    ChannelState,
     ChannelStatus,
     DetectionsMessage,
     EventKind,
     EventMessage,
+    FrameMessage,
     Message,
     RecordingMessage,
 )
+
+#: Counted by stream; the spool and dropped frames are the channel's already.
+_SUMS = ("reconnects", "lost_segments")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +62,11 @@ class LiveState:
     def __init__(self, site: SiteConfig) -> None:
         self._numbers = {channel.id: channel.number for channel in site.channels}
         self._secrets = tuple(secrets_of(site.model_dump()))
-        self._status: dict[str, ChannelStatusAnswer] = {}
+        self._reported: dict[str, dict[StreamKind, ChannelStatus]] = {}
+        self._analysed = {channel.id for channel in site.channels if channel.analysis.enabled}
+        self._first_frame_ns: dict[str, int] = {}
+        self._frame_ns: dict[str, int] = {}
+        self._boxes_ns: dict[str, int] = {}
         self._counts: dict[tuple[str, str], str] = {}
 
     @property
@@ -69,9 +80,13 @@ class LiveState:
     def statuses(self) -> tuple[ChannelStatusAnswer, ...]:
         """One per channel of the site, by number."""
         ordered = sorted(self._numbers.items(), key=lambda item: item[1])
-        return tuple(
-            self._status.get(channel) or ChannelStatusAnswer(channel=channel, number=number, state="waiting") for channel, number in ordered
-        )
+        return tuple(self._status(channel, number) for channel, number in ordered)
+
+    def frame(self, message: FrameMessage) -> None:
+        """Note a picture: analysis is measured against it."""
+        if message.channel in self._analysed:
+            self._first_frame_ns.setdefault(message.channel, message.capture_ns)
+            self._frame_ns[message.channel] = message.capture_ns
 
     def greeting(self) -> Iterable[Text]:
         """What a page that has just connected is told."""
@@ -84,6 +99,7 @@ class LiveState:
         """Learn from a message; the text for the pages, or None when it does not concern them."""
         match message:
             case DetectionsMessage():
+                self._boxes_ns[message.channel] = message.capture_ns
                 return Text(f"detections/{message.channel}", envelope("detections", message.model_dump_json()))
             case ChannelStatus():
                 return self._channel_status(message)
@@ -106,13 +122,32 @@ class LiveState:
     def _channel_status(self, message: ChannelStatus) -> Text | None:
         if message.channel not in self._numbers:
             return None
-        fields = message.model_dump(include=set(ChannelStatusAnswer.model_fields)) | {
-            "number": message.channel_number,
-            "reason": self.clean(message.reason),
-        }
-        status = ChannelStatusAnswer(**fields)
-        self._status[message.channel] = status
-        return _status_text(status)
+        self._reported.setdefault(message.channel, {})[message.stream] = message
+        return _status_text(self._status(message.channel, message.channel_number))
+
+    def _status(self, channel: str, number: int) -> ChannelStatusAnswer:
+        """What the main stream is doing; of the sub stream its trouble. Losses and reconnects are the sum of both."""
+        streams = self._reported.get(channel, {})
+        main, sub = streams.get(StreamKind.MAIN), streams.get(StreamKind.SUB)
+        if main is None:
+            return ChannelStatusAnswer(channel=channel, number=number, state="waiting")
+        reason = main.reason
+        if main.state is ChannelState.ONLINE and sub is not None and sub.state is ChannelState.OFFLINE:
+            reason = f"sub stream: {sub.reason or 'offline'}"
+        fields = main.model_dump(include=set(ChannelStatusAnswer.model_fields))
+        fields |= {name: sum(getattr(each, name) for each in streams.values()) for name in _SUMS}
+        fields |= {"number": number, "reason": self.clean(reason)}
+        if main.state is ChannelState.ONLINE:
+            fields["analysis_late_s"] = self._analysis_late_s(channel)
+        return ChannelStatusAnswer(**fields)
+
+    def _analysis_late_s(self, channel: str) -> float:
+        """How far the newest boxes are behind the newest picture, seconds of the camera's clock."""
+        frame_ns = self._frame_ns.get(channel)
+        if frame_ns is None:
+            return 0.0
+        boxes_ns = max(self._boxes_ns.get(channel, 0), self._first_frame_ns[channel])
+        return round(max(0, frame_ns - boxes_ns) / NS_PER_S, 1)
 
     def _count(self, message: EventMessage) -> Text | None:
         if message.channel not in self._numbers:

@@ -9,7 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from services.console.core.outbox import LivePicture, Outbox, pack_picture
 from services.console.core.sessions import SessionStore
 from services.console.core.throttle import Throttle, ThrottlePolicy, address_key
-from services.console.models import site_answer
+from services.console.models import ChannelStatusAnswer, site_answer
 from services.console.state import LiveState
 from shared.domain.clock import NS_PER_S
 from shared.messages import ChannelState
@@ -156,3 +156,38 @@ def test_messages_about_channels_of_another_site_are_ignored() -> None:
     state = LiveState(stand.site_of())
     assert state.take(stand.status("elsewhere", 9, 0)) is None
     assert [status.state for status in state.statuses()] == ["waiting"] * 4
+
+
+def _of_gate(state: LiveState) -> ChannelStatusAnswer:
+    return next(status for status in state.statuses() if status.channel == "gate")
+
+
+def test_a_channel_is_its_main_stream_and_says_what_ails_the_sub_stream() -> None:
+    state = LiveState(stand.site_of())
+    sub = {"stream": "sub", "width": 640, "height": 360, "fps": 12.0, "lost_segments": 2}
+    state.take(stand.status("gate", 1, 1, **sub))
+    assert _of_gate(state).state == "waiting"
+    state.take(stand.status("gate", 1, 2, lost_segments=1))
+    state.take(stand.status("gate", 1, 3, **sub))
+    status = _of_gate(state)
+    assert (status.width, status.fps, status.state, status.reason, status.lost_segments) == (1920, 25.0, "online", "", 3)
+    told = state.take(stand.status("gate", 1, 4, ChannelState.OFFLINE, reason="no answer", **sub))
+    assert told is not None
+    assert told.key == "status/gate"
+    assert (_of_gate(state).state, _of_gate(state).reason) == ("online", "sub stream: no answer")
+    state.take(stand.status("gate", 1, 5, ChannelState.OFFLINE, reason="unplugged"))
+    assert (_of_gate(state).state, _of_gate(state).reason) == ("offline", "unplugged")
+
+
+def test_analysis_is_late_by_what_its_boxes_are_behind_the_pictures() -> None:
+    state = LiveState(stand.site_of())
+    state.take(stand.status("gate", 1, 1))
+    for second in range(6):
+        state.frame(stand.frame("gate", 1, second, (100 + second) * NS_PER_S))
+    assert _of_gate(state).analysis_late_s == 5.0
+    state.take(stand.boxes("gate", 1, 4, 104 * NS_PER_S))
+    assert _of_gate(state).analysis_late_s == 1.0
+    state.take(stand.status("attic", 4, 1))
+    state.frame(stand.frame("attic", 4, 0, NS_PER_S))
+    state.frame(stand.frame("attic", 4, 9, 9 * NS_PER_S))
+    assert state.statuses()[3].analysis_late_s == 0.0, "attic is not analysed"
