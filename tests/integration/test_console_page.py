@@ -169,6 +169,35 @@ async def test_an_alarm_shows_at_once_its_picture_follows_and_it_is_acknowledged
         assert s.answers.alarms["a1"].acknowledged_by == "admin"
 
 
+@pytest.mark.parametrize(("width", "height", "at_once"), [(1440, 900, 2), (390, 844, 1)])
+async def test_notices_cover_no_picture_and_go(tmp_path: Path, width: int, height: int, at_once: int) -> None:
+    async with stand.running(tmp_path) as s, browsing(s) as page:
+        await page.set_viewport_size({"width": width, "height": height})
+        for number in range(4):
+            text = f"Gate: Over the fence (tripwire, a to b, motor vehicle), the whole long story of crossing {number}"
+            notice = ActionMessage(
+                channel="gate", channel_number=1, action_id=f"n{number}", alarm_id="a", action="show_message", phase="requested",
+                at_ns=s.clock.now_ns(), text=text,
+            )  # fmt: skip
+            await s.bus.producer.publish(ACTIONS, notice)
+        toasts = page.locator(".toast:visible")
+        await expect(toasts).to_have_count(at_once)
+        await expect(toasts.last).to_contain_text("crossing 3")
+        assert (await toasts.last.inner_text()).count("Gate") == 1
+        for covered in ("main", ".tabbar", ".top-right"):
+            below = await page.locator(covered).bounding_box()
+            for toast in await toasts.all():
+                box = await toast.bounding_box()
+                assert box is not None
+                assert box["height"] < 40
+                assert below is None or not (
+                    box["x"] < below["x"] + below["width"] and below["x"] < box["x"] + box["width"]
+                    and box["y"] < below["y"] + below["height"] and below["y"] < box["y"] + box["height"]
+                ), covered  # fmt: skip
+        assert await page.evaluate("document.documentElement.scrollWidth") <= width
+        await expect(toasts).to_have_count(0, timeout=10_000)
+
+
 async def test_counts_follow_the_rule(tmp_path: Path) -> None:
     async with stand.running(tmp_path) as s:
         s.answers.counts = [{"channel": "gate", "rule": "door", "enter": 4, "leave": 1, "stay": 3, "since_ns": s.clock.now_ns()}]

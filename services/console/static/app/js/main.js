@@ -108,7 +108,8 @@ async function main() {
   });
   live.addEventListener("notice", ({ detail }) => {
     const channel = site.channels.find((each) => each.id === detail.channel);
-    toasts.show(channel?.title ?? "Vedette", detail.text, "alarm");
+    const title = channel?.title ?? "Vedette";
+    toasts.show(detail.text.includes(title) ? "" : title, detail.text, "alarm");
   });
   live.addEventListener("link", ({ detail }) => {
     $("link").hidden = detail;

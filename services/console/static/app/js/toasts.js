@@ -1,17 +1,17 @@
-// Live notices.
+// Live notices: one line each, where they cover no picture.
 
 import { h, icon, iconButton } from "./dom.js";
 
-const SHOWN_MS = 8000;
-const MOST = 4;
+const SHOWN_MS = 5000;
+const MOST = 2;
 
 export class Toasts {
   constructor(element) { this.element = element; }
 
   /** `kind`: alarm, error or info. */
   show(title, text = "", kind = "info") {
-    const toast = h("div", { class: `toast ${kind}` }, icon(kind === "alarm" ? "bell" : kind === "error" ? "exception" : "info"),
-      h("div", {}, h("b", {}, title), text ? h("p", {}, text) : null),
+    const toast = h("div", { class: `toast ${kind}`, title: [title, text].filter(Boolean).join(": ") }, icon(kind === "alarm" ? "bell" : kind === "error" ? "exception" : "info"),
+      h("div", {}, title ? h("b", {}, title) : null, text ? h("span", {}, text) : null),
       iconButton("close", "Dismiss", () => toast.remove()));
     this.element.append(toast);
     while (this.element.children.length > MOST) this.element.firstElementChild.remove();
