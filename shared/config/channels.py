@@ -9,7 +9,8 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 
-from shared.config.base import BASE_DIR, Misfit, Secret, Section, Slug, raise_misfits
+from shared.config.base import BASE_DIR, Secret, Section, Slug, raise_misfits
+from shared.config.references import rule_misfits
 from shared.config.rules import AnyRule
 
 _SCHEMES = ("rtsp", "rtsps", "http", "https", "file")
@@ -146,8 +147,7 @@ class ChannelConfig(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        ids = [rule.id for rule in self.rules]
-        raise_misfits([Misfit(("rules", i, "id"), f"a rule above is called {ids[i]!r} too") for i in range(len(ids)) if ids[i] in ids[:i]])
+        raise_misfits(rule_misfits(self.model_dump(include={"rules"})))
         if self.analysis.stream is AnalysisStream.SUB and self.sub is None:
             raise ValueError("analysis.stream is `sub`, but there is no sub stream")
         return self

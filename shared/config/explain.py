@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from shared.config.base import MISFITS, Location
+from shared.config.references import misfits
 from shared.config.shape import below, is_section, members, plain
 from shared.config.source import Source, render
 from shared.domain.ids import SLUG_PATTERN
@@ -29,11 +30,16 @@ def explain(error: ValidationError, source: Source, model: type[BaseModel]) -> l
     for detail in details:
         if detail["type"] == "too_short" and any(_inside(other, detail["loc"]) for other in locations):
             continue  # it is short because its items are wrong, and that is told
-        for where, what in _problems(detail, source, model):
-            line = source.line(where)
-            text = f"{render(where)}: {what}" if where else what
-            found.append((line, f"{source.name}:{line}: {redact(text)}"))
-    return [text for _, text in sorted(found, key=lambda pair: pair[0])]
+        found += [_told(where, what, source) for where, what in _problems(detail, source, model)]
+    # The models found these too, unless a field failed before; told twice they are one.
+    found += [_told(misfit.at, misfit.what, source) for misfit in misfits(source.data)]
+    return [text for _, text in sorted(dict.fromkeys(found), key=lambda pair: pair[0])]
+
+
+def _told(where: Location, what: str, source: Source) -> tuple[int, str]:
+    line = source.line(where)
+    text = f"{render(where)}: {what}" if where else what
+    return line, f"{source.name}:{line}: {redact(text)}"
 
 
 def _inside(inner: Location, outer: Location) -> bool:

@@ -143,6 +143,54 @@ channels:
     ]
 
 
+def test_a_field_that_fails_hides_nothing_of_what_does_not_fit() -> None:
+    text = """
+schedules: {night: {}}
+centres: [{id: guard, url: "http://x", secret: whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw}]
+console: {prt: 1}
+channels:
+  - id: a
+    number: 1
+    main: {url: ftp://cam/1}
+    recording: {schedule: nigth}
+    rules:
+      - {id: r, kind: smd, sensitivity: 101}
+      - {id: r, kind: smd, arming: nigt, linkage: {webhooks: [gard], snapshot: {channels: [b]}}}
+  - id: a
+    number: 1
+    main: {url: rtsp://cam/2}
+"""
+    assert problems(text) == [
+        "site.yml:4: console.prt: unknown key; did you mean `port`?",
+        "site.yml:8: channels[0].main.url: the URL must begin with one of rtsp://, rtsps://, http://, https://, file://",
+        "site.yml:9: channels[0].recording.schedule: there is no schedule 'nigth'; did you mean `night`?",
+        "site.yml:11: channels[0].rules[0].sensitivity: must be at most 100, not 101",
+        "site.yml:12: channels[0].rules[1].id: a rule above is called 'r' too",
+        "site.yml:12: channels[0].rules[1].arming: there is no schedule 'nigt'; did you mean `night`?",
+        "site.yml:12: channels[0].rules[1].linkage.webhooks[0]: there is no centre 'gard'; did you mean `guard`?",
+        "site.yml:12: channels[0].rules[1].linkage.snapshot.channels[0]: there is no channel 'b'",
+        "site.yml:13: channels[1].id: a channel above has the id 'a' too",
+        "site.yml:14: channels[1].number: a channel above has the number 1 too",
+    ]
+
+
+def test_a_field_that_fails_hides_nothing_within_its_channel() -> None:
+    text = CAMERA + "    nme: x\n    recording: {mode: schedule, keep_days: 0}\n    analysis: {stream: sub}\n"
+    assert problems(text) == [
+        "site.yml:2: channels[0]: analysis.stream is `sub`, but there is no sub stream",
+        "site.yml:5: channels[0].nme: unknown key; did you mean `name`?",
+        "site.yml:6: channels[0].recording.keep_days: must be more than 0, not 0",
+        "site.yml:6: channels[0].recording: mode `schedule` needs `schedule`",
+    ]
+
+
+def test_what_is_of_a_wrong_type_is_told_once() -> None:
+    """A list that is none, items that are none, ids that are none: whether a name leads there cannot be told, and is not."""
+    rule = "    rules: [{id: r, kind: smd, arming: x, linkage: {webhooks: [y], record: {channels: [3, a]}}}, 7]\n"
+    found = problems("schedules: 3\ncentres: [{idd: y}, 5]\n" + CAMERA + rule)
+    assert not [line for line in found if "there is no" in line]
+
+
 def test_two_rules_of_one_name_are_told_at_the_second() -> None:
     text = CAMERA + "    rules:\n      - {id: r, kind: smd}\n      - {id: r, kind: smd}\n"
     assert problems(text) == ["site.yml:7: channels[0].rules[1].id: a rule above is called 'r' too"]
