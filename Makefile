@@ -15,7 +15,8 @@ help: ## Show this list.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
 
 run: install ## Install what is missing and run the demo.
-	$(BIN)/vedette demo
+	@echo "Running the demo: $(BIN)/vedette demo"
+	@$(BIN)/vedette demo
 
 test: install-dev ## Run all tests (about 15 minutes).
 	$(BIN)/python -m pytest
@@ -52,15 +53,19 @@ install-dev: $(VENV)/.installed-dev
 $(BIN)/uv:
 	@test -n "$(PYTHON)" || \
 	  { echo "Vedette needs Python 3.11 or newer, and there is none. Install it, or name one: make PYTHON=/path/to/python3.12"; exit 1; }
-	"$(PYTHON)" -m venv $(VENV) || \
+	@echo "Making a virtual environment for $$($(PYTHON) --version) in $(VENV)."
+	@"$(PYTHON)" -m venv $(VENV) || \
 	  { rm -rf $(VENV); echo "Python could not make a virtual environment; on Debian and Ubuntu: apt-get install python3-venv"; exit 1; }
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	@echo "Getting uv, which installs the rest."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 
 $(VENV)/.installed: $(BIN)/uv $(PINS)
 	@echo "Installing; it takes 6.5 GB on disk, most of it torch (see README.md)."
-	$(UV_INSTALL) -e '.[all]'
+	@$(UV_INSTALL) -e '.[all]'
 	@touch $@
+	@echo "Installed. The command is $(BIN)/vedette; after \`. $(BIN)/activate\` a shell finds it as \`vedette\`."
 
 $(VENV)/.installed-dev: $(BIN)/uv $(PINS)
-	$(UV_INSTALL) -e '.[all,dev]'
+	@echo "Installing, with what tests and checks need."
+	@$(UV_INSTALL) -e '.[all,dev]'
 	@touch $@ $(VENV)/.installed

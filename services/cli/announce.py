@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from services.cli.output import say
@@ -38,6 +40,24 @@ def alarm_line(alarm: AlarmMessage, site: SiteConfig) -> str:
     parts += [", ".join(f"{name} {count}" for name, count in alarm.counts.items())] if alarm.counts else []
     parts += [alarm.message] if alarm.message else []
     return redact("  ".join(parts))
+
+
+def webhook_line(event: Mapping[str, Any]) -> str:
+    """What a received CloudEvent tells, in the words of its alarm's line."""
+    data = event.get("data")
+    told: Mapping[str, Any] = data if isinstance(data, Mapping) else {}
+    parts = [_name(told.get("channel")), _name(told.get("rule")), _spaced(told.get("kind")), _spaced(told.get("target"))]
+    direction = str(told.get("direction") or "")
+    parts += [_WORDS.get(direction, direction), _spaced(told.get("state"))]
+    return redact("  ".join(part for part in parts if part) or str(event.get("type", "")))
+
+
+def _name(thing: object) -> str:
+    return str(thing.get("name") or thing.get("id") or "") if isinstance(thing, Mapping) else ""
+
+
+def _spaced(word: object) -> str:
+    return str(word or "").replace("_", " ")
 
 
 def _clock_time(ns: int, zone: ZoneInfo) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import logging.handlers
+import os
 import sys
 from pathlib import Path
 from typing import TextIO
@@ -38,6 +40,18 @@ class _Terminal(logging.StreamHandler[TextIO]):
         return super().format(line)
 
 
+def _make_data_dir(data_dir: Path) -> None:
+    """The log is the first thing that is written; where nothing can be, the setting to change is `data_dir`."""
+    try:
+        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not os.access(data_dir, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        hint = "choose another `data_dir`, or give this user write access to it"
+        what = f"the data folder {data_dir} cannot be made or written: {error.strerror}"
+        raise ConfigError(what, where="data_dir", hint=hint) from error
+
+
 def start_logging(data_dir: Path | None, *, verbose: bool = False, json: bool = False) -> Path | None:
     """Set logging up for a command.
 
@@ -47,7 +61,7 @@ def start_logging(data_dir: Path | None, *, verbose: bool = False, json: bool = 
         json: one JSON object a line on standard error, everything (containers).
 
     Raises:
-        ConfigError: the file cannot be written.
+        ConfigError: the data folder or the file cannot be written.
     """
     configure(level="INFO", json=json)
     (terminal,) = logging.getLogger().handlers
@@ -57,6 +71,7 @@ def start_logging(data_dir: Path | None, *, verbose: bool = False, json: bool = 
     if data_dir is None:
         return None
     path = data_dir / "log" / "vedette.log"
+    _make_data_dir(data_dir)
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         file = logging.handlers.RotatingFileHandler(path, maxBytes=FILE_BYTES, backupCount=FILES - 1, encoding="utf-8")

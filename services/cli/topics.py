@@ -18,15 +18,24 @@ def duration(ns: int) -> str:
     return f"{seconds} s"
 
 
+#: Columns of the table, the most wanted first; a terminal that is too narrow for all gets the first ones.
+_COLUMNS = ("topic", "written by", "read by", "when full", "kept", "message", "partitions")
+_ALL_FIT, _FEW_FIT = 140, 4
+
+
 def print_topics() -> None:
-    """A table for people; `docs/topics.md` has more."""
-    table = Table("topic", "message", "partitions", "kept", "written by", "read by", "when full")
+    """A table for people, each cell whole; `docs/topics.md` has more."""
+    columns = _COLUMNS if OUT.width >= _ALL_FIT else _COLUMNS[:_FEW_FIT]
+    table = Table()
+    for name in columns:
+        table.add_column(name, no_wrap=name == "topic", overflow="fold")
     for topic in ALL:
         kept = duration(topic.retention_ns)
         if topic.retention_bytes is not None:
             kept += f" or {topic.retention_bytes // 2**20} MiB a partition"
-        full = topic.on_full.value.replace("_", " ")
-        table.add_row(
-            topic.name, topic.message.__name__, str(topic.partitions), kept, ", ".join(topic.writers), ", ".join(topic.readers), full
-        )
-    OUT.print(table)
+        cells = (
+            topic.name, ", ".join(topic.writers), ", ".join(topic.readers), topic.on_full.value.replace("_", " "),
+            kept, topic.message.__name__, str(topic.partitions),
+        )  # fmt: skip
+        table.add_row(*cells[: len(columns)])
+    OUT.print(table, soft_wrap=False)

@@ -7,12 +7,15 @@ import base64
 import contextlib
 import os
 import secrets
+import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from platformdirs import user_cache_path
 
+from services.cli.announce import webhook_line
 from services.cli.demo.child import USER, CameraProcess, Cameras
 from services.cli.demo.encode import camera_pair
 from services.cli.demo.receiver import WebhookReceiver
@@ -105,15 +108,30 @@ async def _run(folder: Path, cameras: list[DemoCamera], clock: Clock, port: int,
         site = load_site(site_file)
         start_logging(Path(site.data_dir))
         say(f"Demo:      {len(cameras)} cameras at {rtsp}; the site's file is {site_file}")
+        for line in _command():
+            say(line)
         await serve(site, clock, limit_s=duration_s)
     finally:
         await child.stop()
         await asyncio.to_thread(receiver.stop)
 
 
+def _command() -> list[str]:
+    """Where the command is, when a shell would not find it by its name."""
+    command = Path(sys.argv[0]).absolute()
+    activate = command.with_name("activate")
+    if shutil.which("vedette") or not activate.exists():
+        return []
+    return [f"Command:   `vedette` is {_short(command)}; after `. {_short(activate)}` a shell finds it by its name"]
+
+
+def _short(path: Path) -> str:
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
+
+
 def _received(event: dict[str, Any], verified: bool) -> None:
     if verified:
-        say(f"          webhook received, signature ok: {event.get('type', '')} {event.get('subject', '')}", style="dim")
+        say(f"          webhook received, signature ok: {webhook_line(event)}", style="dim")
     else:
         say("          webhook received, SIGNATURE WRONG", style="bold red")
 

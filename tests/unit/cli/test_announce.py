@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from services.cli.announce import TELL_EVERY_S, ChannelLines, alarm_line, announce_ready
+from services.cli.announce import TELL_EVERY_S, ChannelLines, alarm_line, announce_ready, webhook_line
 from shared.config.load import parse_site
 from shared.domain.clock import NS_PER_S, ManualClock
 from shared.domain.media import StreamKind
@@ -75,6 +75,15 @@ def test_the_sub_stream_is_told_as_such() -> None:
     lines = ChannelLines(SITE)
     assert lines.line(status(ChannelState.ONLINE)) == "23:13:20  ONLINE  Front door"
     assert lines.line(status(ChannelState.ONLINE, stream=StreamKind.SUB)) == "23:13:20  ONLINE  Front door (sub stream)"
+
+
+def test_a_webhook_is_told_in_the_words_of_its_alarm() -> None:
+    data = {
+        "kind": "tripwire", "state": "raised", "channel": {"id": "gate", "number": 1, "name": "Gate"},
+        "rule": {"id": "gate-line", "name": ""}, "target": "motor_vehicle", "direction": "a_to_b",
+    }  # fmt: skip
+    assert webhook_line({"type": "t", "data": data}) == "Gate  gate-line  tripwire  motor vehicle  A to B  raised"
+    assert webhook_line({"type": "t", "data": None}) == "t"
 
 
 class Preparing:

@@ -74,6 +74,16 @@ def test_topics_names_every_topic() -> None:
     assert all(topic.name in printed for topic in ALL)
 
 
+@pytest.mark.parametrize("columns", ["80", "200"])
+def test_topics_fit_the_terminal_and_no_name_is_cut(columns: str) -> None:
+    printed = vedette("topics", COLUMNS=columns).stdout
+    assert "…" not in printed
+    assert max(map(len, printed.splitlines())) <= int(columns)
+    words = set(printed.replace(",", " ").split())
+    for topic in ALL:
+        assert {topic.name, *topic.writers, *topic.readers} <= words
+
+
 def test_topics_can_print_the_page() -> None:
     assert vedette("topics", "--markdown").stdout == page()
 
@@ -85,7 +95,7 @@ def test_version() -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("--service", "ingst"), "error: --service: there is no service 'ingst' (one of storage, alarms, ingest, console, analytics)"),
+        (("--service", "ingst"), "error: --service: there is no service 'ingst' (one of storage, ingest, alarms, console, analytics)"),
         (("--service", "ingest"), "the embedded bus is inside one process"),
     ],
 )
@@ -100,6 +110,7 @@ def test_a_data_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     done = vedette("run", write(tmp_path, "data_dir: file/data"))
     assert done.returncode == 2
+    assert done.stderr.startswith("error: data_dir: the data folder ")
     assert "Not a directory (choose another `data_dir`, or give this user write access to it)" in done.stderr
 
 
