@@ -85,6 +85,9 @@ class LiveState:
     def frame(self, message: FrameMessage) -> None:
         """Note a picture: analysis is measured against it."""
         if message.channel in self._analysed:
+            if message.capture_ns < self._frame_ns.get(message.channel, 0):  # the camera's clock was set back: measured anew
+                self._first_frame_ns.pop(message.channel, None)
+                self._boxes_ns.pop(message.channel, None)
             self._first_frame_ns.setdefault(message.channel, message.capture_ns)
             self._frame_ns[message.channel] = message.capture_ns
 

@@ -6,7 +6,7 @@ import asyncio
 import re
 import shutil
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from services.console.pictures import to_jpeg
 from services.storage.api import router as storage_routes
 from shared.domain.media import Picture
 from shared.messages import ActionMessage, AlarmState, ChannelState, EventMessage
+from shared.service import Health
 from shared.topics import ACTIONS, ALARMS, CHANNEL_STATUS, DETECTIONS, EVENTS, FRAMES
 from tests.support import storing
 from tests.support.segments import Feed
@@ -56,8 +57,8 @@ async def browsing(s: stand.Stand, *, log_in: bool = True, **context: Any) -> As
 
 
 @asynccontextmanager
-async def feeding(s: stand.Stand) -> AsyncIterator[None]:
-    """Gate online, with pictures and their boxes at 10 a second; the boxes come 50 ms after the picture."""
+async def feeding(s: stand.Stand, *, boxes: bool = True) -> AsyncIterator[None]:
+    """Gate online, with pictures and, if wanted, their boxes at 10 a second; the boxes come 50 ms after the picture."""
 
     async def feed() -> None:
         step = 0
@@ -66,7 +67,8 @@ async def feeding(s: stand.Stand) -> AsyncIterator[None]:
             await s.bus.producer.publish(CHANNEL_STATUS, stand.status("gate", 1, now_ns))
             await s.bus.producer.publish(FRAMES, stand.frame("gate", 1, step, now_ns))
             await s.clock.sleep(0.05)
-            await s.bus.producer.publish(DETECTIONS, stand.boxes("gate", 1, step, now_ns))
+            if boxes:
+                await s.bus.producer.publish(DETECTIONS, stand.boxes("gate", 1, step, now_ns))
             await s.clock.sleep(0.05)
             step += 1
 
@@ -125,14 +127,37 @@ async def test_pictures_move_and_each_box_sits_on_its_own_picture(tmp_path: Path
 
 async def test_channels_without_a_picture_say_why_and_names_are_never_markup(tmp_path: Path) -> None:
     async with stand.running(tmp_path) as s, browsing(s) as page:
+        odd = "rtsp://[...]:554/x is no address, set `channels[1].main.url`"
+        await s.bus.producer.publish(CHANNEL_STATUS, stand.status("yard", 2, s.clock.now_ns(), ChannelState.OFFLINE, reason=odd))
+        await expect(page.locator(".tile[data-channel=yard] p").first).to_have_text(odd.replace("`", ""))
         reason = "the camera refused the password <script>alert(1)</script>"
         await s.bus.producer.publish(CHANNEL_STATUS, stand.status("quay", 3, s.clock.now_ns(), ChannelState.OFFLINE, reason=reason))
         await s.bus.producer.publish(CHANNEL_STATUS, stand.status("attic", 4, s.clock.now_ns()))
         await expect(page.locator(".tile[data-channel=quay]")).to_contain_text("he camera refused the password <script>alert(1)</script>")
         await expect(page.locator(".tile[data-channel=attic]")).to_contain_text("Analysis is off for this channel")
         await expect(page.locator(".tile[data-channel=attic] .title")).to_have_text("Attic <b>&amp;</b>")
-        await expect(page.locator(".tile[data-channel=yard]")).to_contain_text("Waiting for the camera")
-        await expect(page.locator("#health-text")).to_have_text("1 channel offline", timeout=15_000)
+        await expect(page.locator("#health-text")).to_have_text("2 channels offline", timeout=15_000)
+
+
+async def test_boxes_that_do_not_come_are_said(tmp_path: Path) -> None:
+    async with stand.running(tmp_path) as s, browsing(s) as page, AsyncExitStack() as stack:
+        s.answers.health["ingest"] = Health(True, "reading")
+        now_ns = s.clock.now_ns()
+        await s.bus.producer.publish(CHANNEL_STATUS, stand.status("gate", 1, now_ns))
+        await s.bus.producer.publish(FRAMES, stand.frame("gate", 1, 0, now_ns - 9 * S))
+        await s.bus.producer.publish(DETECTIONS, stand.boxes("gate", 1, 0, now_ns - 9 * S))
+        tile = page.locator(".tile[data-channel=gate]")
+        await expect(tile).to_have_attribute("data-boxes", "1")
+        await stack.enter_async_context(feeding(s, boxes=False))
+        await expect(tile.locator(".tag")).to_have_text(re.compile(r"^analysis late, \d+ s$"))
+        await expect(page.locator("#health-text")).to_have_text("Analysis late", timeout=15_000)
+        ingest = page.locator("#system .lines li", has_text="ingest")
+        await expect(ingest).to_contain_text("1 of 4 online")
+        await expect(ingest.locator(".dot")).to_have_class("dot warn")
+        sub = stand.status("gate", 1, now_ns, ChannelState.OFFLINE, stream="sub", reason="no answer", height=360)
+        await s.bus.producer.publish(CHANNEL_STATUS, sub)
+        await expect(tile.locator(".tag")).to_contain_text("sub stream: no answer")
+        await expect(tile).to_contain_text("1080p")
 
 
 async def test_an_alarm_shows_at_once_its_picture_follows_and_it_is_acknowledged(tmp_path: Path) -> None:

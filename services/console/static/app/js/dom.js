@@ -15,6 +15,9 @@ export function h(tag, props = {}, ...children) {
   return element;
 }
 
+/** Text with its `names` as code. */
+export const prose = (text) => text.split("`").map((part, at) => (at % 2 ? h("code", {}, part) : part));
+
 const ICONS = {
   camera: "M3 7.500h11v9H3zM14 10.500l7-3.500v10l-7-3.500",
   off: "M3 3l18 18M9 7.500h5v4M14 14v2.500H3v-9h2M16 11l5-3v9",
@@ -22,6 +25,7 @@ const ICONS = {
   tripwire: "M4 20L20 4M8 8l-3 3 3 3M16 10l3 3-3 3",
   intrusion: "M4 8l8-5 8 5v8l-8 5-8-5zM12 8v8M8 12h8",
   smd: "M12 5a2 2 0 1 0 .010 0M8 21l2-6-2-3 2-4h4l3 4M14 21l-2-5",
+  vehicle: "M3 16v-4l3-5h9l4 5h2v4zM3 12h16M7 16a1.500 1.500 0 1 0 .010 0M17 16a1.500 1.500 0 1 0 .010 0",
   people_counting: "M8 6a2.500 2.500 0 1 0 .010 0M3 20v-3a5 5 0 0 1 10 0v3M16 8l4 4-4 4M20 12h-6",
   exception: "M12 4l9 16H3zM12 10v4M12 17v.010",
   check: "M4 12.500l5 5L20 7",
@@ -65,7 +69,7 @@ export function iconButton(name, title, onClick, { label = null, className = "pl
 
 /** What a panel shows when it has nothing, and what to do about it. */
 export function empty(iconName, title, ...lines) {
-  return h("div", { class: "empty" }, icon(iconName), h("strong", {}, title), lines.map((line) => h("p", {}, line)));
+  return h("div", { class: "empty" }, icon(iconName), h("strong", {}, title), lines.map((line) => h("p", {}, prose(line))));
 }
 
 /** A row of buttons of which one is chosen. `choices`: [value, label]. */

@@ -103,5 +103,7 @@ const EXCEPTIONS = {
 };
 export const exceptionText = (source) => EXCEPTIONS[source] ?? source;
 
-/** With a capital first letter. */
-export const sentence = (text) => (text ? text[0].toUpperCase() + text.slice(1) : "");
+/** With a capital first letter; an address or a name in backticks stays as it is written. */
+export const sentence = (text) => (text && !/^(`|[a-z][a-z0-9+.-]*:\/\/)/i.test(text) ? text[0].toUpperCase() + text.slice(1) : text ?? "");
+
+export const plural = (count, one, many = `${one}s`) => `${count} ${count === 1 ? one : many}`;

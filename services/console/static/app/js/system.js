@@ -2,11 +2,12 @@
 
 import { api } from "./api.js";
 import { empty, h } from "./dom.js";
-import { bytesText } from "./format.js";
+import { bytesText, plural } from "./format.js";
 
 const EVERY_MS = 5000;
 const MOST_LETTERS = 200;
 const LOW_SHARE = 92;
+const LATE_S = 3;
 
 export class System {
   #status = null;
@@ -51,8 +52,12 @@ export class System {
     }
     const offline = status.channels.filter((channel) => channel.state === "offline").length;
     const failing = status.services.filter((service) => !service.ok).length;
-    if (failing) this.#say("bad", failing === 1 ? "1 service needs help" : `${failing} services need help`);
-    else if (offline) this.#say("warn", offline === 1 ? "1 channel offline" : `${offline} channels offline`);
+    const late = status.channels.filter((channel) => channel.analysis_late_s > LATE_S).length;
+    const ailing = status.channels.filter((channel) => channel.state === "online" && channel.reason).length;
+    if (failing) this.#say("bad", `${plural(failing, "service needs", "services need")} help`);
+    else if (offline) this.#say("warn", `${plural(offline, "channel")} offline`);
+    else if (late) this.#say("warn", late === 1 ? "Analysis late" : `Analysis late on ${late} channels`);
+    else if (ailing) this.#say("warn", `${plural(ailing, "sub stream")} offline`);
     else this.#say("ok", "All well");
     const online = status.channels.filter((channel) => channel.state === "online").length;
     this.summary.textContent = `${online} of ${status.channels.length} channels online`;
@@ -85,20 +90,28 @@ export class System {
     const lost = sum("lost_segments");
     const lag = this.#status.services.reduce((total, service) => total + (Number(service.details.lag) || 0), 0);
     return h("div", { class: "facts-line" },
-      h("span", { class: lost ? "bad" : "" }, `Spool ${bytesText(sum("spool_bytes"))}${lost ? `, ${lost} segments lost` : ""}`),
+      h("span", { class: lost ? "bad" : "" }, `Spool ${bytesText(sum("spool_bytes"))}${lost ? `, ${plural(lost, "segment")} lost` : ""}`),
       this.#storage?.free_bytes === undefined ? null : h("span", {}, `${bytesText(this.#storage.free_bytes)} free`),
-      h("span", {}, lag ? `${lag} messages behind` : "Nothing behind"));
+      h("span", {}, lag ? `${plural(lag, "message")} behind` : "Nothing behind"));
+  }
+
+  /** A service with its level. Ingest runs well while cameras are away: the channels are then what counts. */
+  #judged(service) {
+    const channels = this.#status.channels.filter((channel) => channel.state !== "disabled");
+    const online = channels.filter((channel) => channel.state === "online").length;
+    const partly = service.ok && service.name === "ingest" && online < channels.length;
+    const note = partly ? `${online} of ${channels.length} online` : service.summary || (service.ok ? "well" : "not well");
+    return { ...service, level: partly ? "warn" : service.ok ? "ok" : "bad", note };
   }
 
   /** Names with their dots; those that are not well, or all when asked for, with what they say. */
   #services() {
-    const { services } = this.#status;
-    const told = this.#details ? services : services.filter((service) => !service.ok);
-    const marks = h("ul", { class: "marks" }, services.map((service) => h("li", { title: service.summary }, h("span", { class: `dot ${service.ok ? "ok" : "bad"}` }), service.name)));
+    const services = this.#status.services.map((service) => this.#judged(service));
+    const told = this.#details ? services : services.filter((service) => service.level !== "ok");
+    const marks = h("ul", { class: "marks" }, services.map((service) => h("li", { title: service.summary }, h("span", { class: `dot ${service.level}` }), service.name)));
     return h("div", {}, this.#details ? null : marks, h("ul", { class: "lines" }, told.map((service) =>
       h("li", { title: Object.entries(service.details).map(([name, value]) => `${name}: ${value}`).join("\n") },
-        h("span", { class: `dot ${service.ok ? "ok" : "bad"}` }), h("span", {}, service.name),
-        h("span", { class: "note" }, service.summary || (service.ok ? "well" : "not well"))))));
+        h("span", { class: `dot ${service.level}` }), h("span", {}, service.name), h("span", { class: "note" }, service.note)))));
   }
 
   #destinations() {

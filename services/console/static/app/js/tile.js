@@ -1,12 +1,15 @@
 // One channel of the wall: its live picture with rules and boxes, its rates, and why there is no picture when there is none.
 
-import { h, icon, iconButton } from "./dom.js";
+import { h, icon, iconButton, prose } from "./dom.js";
 import { bitrateText, codecText, durationText, momentText, msOf, sentence } from "./format.js";
 import { drawBoxes, drawRules, fit } from "./overlay.js";
 import { FrameSync } from "./sync.js";
 
 const STALE_MS = 5000;
 const ALARM_SHOWN_MS = 6000;
+/** Boxes this far behind the pictures, for this long, are told: they are missing, not absent. */
+const LATE_MS = 3000;
+const LATE_SINCE_MS = 1000;
 
 export class Tile {
   #sync = new FrameSync();
@@ -15,6 +18,10 @@ export class Tile {
   #shownAt = 0;
   #status = null;
   #alarming = new Map();
+  #firstNs = 0;
+  #pictureNs = 0;
+  #boxesNs = 0;
+  #lateSince = null;
   #dirty = true;
   #noteKey = "";
 
@@ -53,14 +60,30 @@ export class Tile {
     this.#status = status;
     this.#dirty = true;
     const online = status.state === "online";
-    this.dot.className = `dot ${online ? "ok" : status.state === "offline" ? "bad" : "warn"}`;
+    this.dot.className = `dot ${online && !status.reason ? "ok" : status.state === "offline" ? "bad" : "warn"}`;
     const size = status.height ? `${status.height}p ` : "";
     this.rate.textContent = online ? [`${Math.round(status.fps * 10) / 10} fps`, bitrateText(status.bitrate_bps), `${size}${codecText(status.codec)}`].join("  ·  ") : "";
   }
 
-  picture(picture, now) { this.#sync.picture(picture, now); }
+  picture(picture, now) {
+    if (picture.captureNs < this.#pictureNs) this.#boxesNs = this.#firstNs = 0; // the camera's clock was set back
+    this.#pictureNs = picture.captureNs;
+    this.#firstNs ||= picture.captureNs;
+    this.#sync.picture(picture, now);
+  }
 
-  detections(detections, now) { this.#sync.boxes(detections, now); }
+  detections(detections, now) {
+    this.#boxesNs = detections.capture_ns;
+    this.#sync.boxes(detections, now);
+  }
+
+  /** How far the newest boxes are behind the newest picture when that is worth a word, else 0; milliseconds. */
+  #lateMs(now) {
+    const late = this.channel.analysis ? msOf(this.#pictureNs - Math.max(this.#boxesNs, this.#firstNs)) : 0;
+    if (late <= LATE_MS) { this.#lateSince = null; return 0; }
+    this.#lateSince ??= now;
+    return now - this.#lateSince >= LATE_SINCE_MS ? late : 0;
+  }
 
   alarm(rule, now) {
     this.#alarming.set(rule, now + ALARM_SHOWN_MS);
@@ -111,9 +134,11 @@ export class Tile {
     const state = status?.state ?? "waiting";
     const age = this.#bitmap ? now - this.#shownAt : 0;
     const stale = state === "online" && age > STALE_MS;
-    this.tag.hidden = !stale && !this.#alarming.size;
-    this.tag.className = this.#alarming.size ? "tag alarm" : "tag";
-    const tag = this.#alarming.size ? "Alarm" : `picture ${durationText(age)} old`;
+    const late = state === "online" && !stale ? this.#lateMs(now) : 0;
+    const words = [stale ? `picture ${durationText(age)} old` : null, late ? `analysis late, ${durationText(late)}` : null, state === "online" ? status.reason : null];
+    const tag = this.#alarming.size ? "Alarm" : words.filter(Boolean).join("; ");
+    this.tag.hidden = !tag;
+    this.tag.className = this.#alarming.size ? "tag alarm" : "tag warn";
     if (this.tag.textContent !== tag) this.tag.textContent = tag;
     const key = `${state}/${status?.reason}/${status?.since_ns}/${Boolean(this.#bitmap)}`;
     if (key === this.#noteKey) return;
@@ -126,7 +151,7 @@ export class Tile {
 
   #words(state, status) {
     const since = status?.since_ns ? h("small", {}, `since ${momentText(msOf(status.since_ns))}`) : null;
-    const lines = (name, title, ...rest) => [icon(name), h("strong", {}, title), ...rest.filter(Boolean).map((text) => (typeof text === "string" ? h("p", {}, text) : text))];
+    const lines = (name, title, ...rest) => [icon(name), h("strong", {}, title), ...rest.filter(Boolean).map((text) => (typeof text === "string" ? h("p", {}, prose(text)) : text))];
     switch (state) {
       case "offline": return lines("off", "Offline", sentence(status.reason) || "The camera does not answer.", since, "It is tried again by itself.");
       case "connecting": return lines("camera", "Connecting", sentence(status.reason), since);
@@ -135,7 +160,7 @@ export class Tile {
       default:
         if (this.#bitmap) return [];
         return this.channel.analysis
-          ? lines("image", "Waiting for the first picture")
+          ? lines("image", "Waiting for the first picture", sentence(status.reason))
           : lines("image", "No live picture", "Analysis is off for this channel, so it sends none. Recordings play below.");
     }
   }
