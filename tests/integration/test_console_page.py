@@ -15,6 +15,7 @@ from playwright.async_api import Locator, Page, async_playwright, expect
 
 from services.console.pictures import to_jpeg
 from services.storage.api import router as storage_routes
+from shared.config.site import SiteConfig
 from shared.domain.media import Picture
 from shared.messages import ActionMessage, AlarmState, ChannelState, EventMessage
 from shared.service import Health
@@ -313,6 +314,65 @@ async def test_a_click_near_now_plays_the_newest_that_is_stored(tmp_path: Path) 
             await _reaches(playing, 3.5)
             await page.get_by_role("button", name="Play back: Yard at night").click()
             await expect(page.locator(".screen-note")).to_contain_text("Not stored yet")
+
+
+#: Red and blue pixels along a line that a tripwire in alarm and a counting rule share, and the names that were written where.
+_SHARED_LINE = """async () => {
+  const { drawRules } = await import("/static/js/overlay.js");
+  const canvas = Object.assign(document.createElement("canvas"), { width: 400, height: 300 });
+  const context = canvas.getContext("2d"), names = {}, write = context.fillText;
+  context.fillText = (text, x, y) => { names[text] = [x, y]; write.call(context, text, x, y); };
+  const line = [[0.5, 0.1], [0.5, 0.9]];
+  const rule = (id, direction) => ({ id, name: id, enabled: true, line, zone: [], direction });
+  drawRules(context, { x: 0, y: 0, width: 400, height: 300 }, [rule("fence", "a_to_b"), rule("count", "both")], new Map([["fence", 1]]));
+  const pixels = context.getImageData(0, 120, 400, 60).data;
+  let red = 0, blue = 0;
+  for (let at = 0; at < pixels.length; at += 4) {
+    if (pixels[at + 3] < 200) continue;
+    if (pixels[at] > 200 && pixels[at + 1] < 130) red += 1;
+    if (pixels[at + 2] > 200 && pixels[at] < 150) blue += 1;
+  }
+  return { red, blue, names };
+}"""
+
+
+async def test_of_rules_on_one_line_the_alarm_is_seen_and_both_names(tmp_path: Path) -> None:
+    async with stand.running(tmp_path) as s, browsing(s) as page:
+        seen = await page.evaluate(_SHARED_LINE)
+        assert seen["red"] > 100
+        assert seen["blue"] == 0
+        assert abs(seen["names"]["fence"][1] - seen["names"]["count"][1]) >= 15
+
+
+async def test_the_alarm_that_plays_is_marked_and_escape_leaves(tmp_path: Path) -> None:
+    async with stand.running(tmp_path) as s:
+        start_ns = record(s, tmp_path)
+        s.answers.alarms["a1"] = stand.alarm("a1", "gate", 1, start_ns + 4 * S)
+        s.answers.alarms["a2"] = stand.alarm("a2", "gate", 1, start_ns + S, state=AlarmState.ENDED, end_ns=start_ns + 3 * S)
+        async with browsing(s) as page:
+            entry = page.locator("[data-alarm=a1]")
+            await expect(entry).to_contain_text("ongoing")
+            await expect(page.locator("[data-alarm=a2]")).not_to_contain_text("ongoing")
+            await entry.locator(".thumb").click()
+            await expect(page.locator(".entry.chosen")).to_have_attribute("data-alarm", "a1")
+            await page.keyboard.press("Escape")
+            await expect(page.locator(".wall")).to_be_visible()
+            await expect(page.locator(".entry.chosen")).to_have_count(0)
+
+
+async def test_the_grid_fills_the_room_and_five_channels_fit_a_phone(tmp_path: Path) -> None:
+    document = stand.site_of().model_dump(mode="json", exclude={"channels", "centres"})
+    cameras = [{"id": f"c{number}", "number": number, "main": {"url": f"rtsp://10.77.0.{number}/"}} for number in range(1, 6)]
+    two, five = (SiteConfig.model_validate(document | {"channels": cameras[:count]}) for count in (2, 5))
+    async with stand.running(tmp_path, two) as s, browsing(s) as page:
+        boxes = [await tile.bounding_box() for tile in await page.locator(".tile").all()]
+        assert boxes[0] is not None
+        assert boxes[1] is not None
+        assert boxes[0]["y"] == boxes[1]["y"], "side by side"
+    async with stand.running(tmp_path, five) as s, browsing(s) as page:
+        await page.set_viewport_size({"width": 390, "height": 844})
+        assert await page.locator(".stage .bar").evaluate("bar => bar.scrollWidth <= bar.clientWidth")
+        assert await page.locator(".top").evaluate("bar => bar.scrollWidth <= bar.clientWidth")
 
 
 #: Of a track: the x of its pixels by what they say.

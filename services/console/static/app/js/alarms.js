@@ -1,7 +1,7 @@
 // The list of alarms, newest first, kept up as they happen.
 
 import { api, snapshotUrl } from "./api.js";
-import { empty, h, icon, iconButton, segments } from "./dom.js";
+import { empty, h, icon, iconButton, prose, segments } from "./dom.js";
 import { directionText, durationText, exceptionText, kindText, momentText, msOf, sentence, targetText } from "./format.js";
 
 const MOST = 200;
@@ -11,6 +11,7 @@ export class Alarms {
   #items = new Map();
   #filter = "all";
   #problem = null;
+  #chosen = null;
 
   constructor(element, site, live, actions) {
     this.channels = new Map(site.channels.map((channel) => [channel.id, channel]));
@@ -18,7 +19,7 @@ export class Alarms {
     this.badge = h("span", { class: "badge-open", hidden: true });
     this.list = h("ul", { class: "alarm-list", role: "log", "aria-label": "Alarms, newest first", tabindex: 0 });
     element.append(h("div", { class: "bar" }, h("h2", {}, "Alarms"), this.badge, h("span", { class: "push" }),
-      segments("Which alarms", [["all", "All"], ["open", "Not seen"]], "all", (filter) => { this.#filter = filter; this.#arrange(); })), this.list);
+      segments("Which alarms", [["all", "All"], ["open", "Not acknowledged"]], "all", (filter) => { this.#filter = filter; this.#arrange(); })), this.list);
     live.addEventListener("alarm", ({ detail }) => this.#put(detail, true));
     live.addEventListener("resync", () => this.load());
     this.load();
@@ -35,11 +36,23 @@ export class Alarms {
     this.#arrange();
   }
 
+  /** Mark the alarm that plays, or none. */
+  choose(id) {
+    this.#chosen = id;
+    for (const [each, { element }] of this.#items) this.#mark(element, each);
+  }
+
+  #mark(element, id) {
+    element.classList.toggle("chosen", id === this.#chosen);
+    element.toggleAttribute("aria-current", id === this.#chosen);
+  }
+
   #put(alarm, live) {
     const known = this.#items.get(alarm.alarm_id);
     if (known && known.alarm.at_ns > alarm.at_ns) return;
     const element = this.#element(alarm, known);
     if (known) known.element.replaceWith(element);
+    this.#mark(element, alarm.alarm_id);
     this.#items.set(alarm.alarm_id, { alarm, element });
     if (live && !known) element.classList.add("new");
     if (live) this.#arrange();
@@ -53,6 +66,7 @@ export class Alarms {
     this.badge.textContent = String(open);
     this.badge.title = `${open} not acknowledged`;
     this.actions.count(open);
+    this.actions.moments(sorted.map(({ alarm }) => ({ channel: alarm.channel, ms: msOf(alarm.start_ns) })));
     const shown = this.#filter === "all" ? sorted : sorted.filter(({ alarm }) => !alarm.acknowledged_by);
     // Elements that stay are left in place, so that focus and scrolling stay too.
     const wanted = shown.map(({ element }) => element);
@@ -63,7 +77,7 @@ export class Alarms {
 
   #nothing() {
     if (this.#problem) return empty("exception", "The alarms cannot be read", this.#problem);
-    if (this.#items.size) return empty("check", "All seen", "Every alarm has been acknowledged.");
+    if (this.#items.size) return empty("check", "All acknowledged", "New alarms show here the moment they happen.");
     const rules = [...this.channels.values()].some((channel) => channel.rules.length);
     return rules ? empty("bell", "No alarms", "They show here the moment they happen.")
       : empty("bell", "No rules yet", "Give a channel `rules` in the site's file to get alarms.");
@@ -74,18 +88,18 @@ export class Alarms {
     const rule = channel?.rules.find((each) => each.id === alarm.source);
     const title = alarm.kind === "exception" ? exceptionText(alarm.source) : rule?.name ?? alarm.source;
     const start = msOf(alarm.start_ns);
-    const lasting = alarm.state !== "ended";
-    const play = () => channel && this.actions.play(alarm.channel, start);
+    const ongoing = alarm.state !== "ended" && !alarm.end_ns;
+    const play = () => channel && this.actions.play(alarm.channel, start, alarm.alarm_id);
     const what = [alarm.target ? targetText(alarm.target) : null, directionText(alarm.direction)].filter(Boolean).join(" ");
     const end = alarm.end_ns && alarm.end_ns - alarm.start_ns >= 1e9 ? durationText(msOf(alarm.end_ns) - start) : null;
     return h("li", { class: `entry ${alarm.acknowledged_by ? "acked" : "open"}`, data: { alarm: alarm.alarm_id } },
       this.#thumb(alarm, known, play, title),
       h("div", { class: "alarm-what" },
-        h("div", { class: "name", title: kindText(alarm.kind) }, icon(alarm.kind), h("span", {}, title)),
+        h("div", { class: "name", title: kindText(alarm.kind) }, icon(alarm.kind === "smd" && alarm.target && alarm.target !== "human" ? "vehicle" : alarm.kind), h("span", {}, title)),
         h("div", { class: "where" }, [channel?.title ?? (alarm.channel === "@device" ? "This recorder" : alarm.channel), what].filter(Boolean).join("  ·  ")),
-        alarm.message && alarm.kind === "exception" ? h("div", { class: "message", title: alarm.message }, sentence(alarm.message)) : null,
+        alarm.message && alarm.kind === "exception" ? h("div", { class: "message", title: alarm.message }, prose(sentence(alarm.message))) : null,
         h("div", { class: "when" }, h("b", {}, momentText(start)), alarm.hits > 1 ? h("span", { class: "hits" }, `× ${alarm.hits}`) : null,
-          lasting ? h("span", { class: "lasting" }, "lasting") : end ? h("span", {}, end) : null)),
+          ongoing ? h("span", { class: "ongoing" }, "ongoing") : end ? h("span", {}, end) : null)),
       alarm.acknowledged_by
         ? h("span", { class: "ack", title: `Acknowledged by ${alarm.acknowledged_by}` }, icon("check"))
         : iconButton("check", `Acknowledge ${title}`, (event) => this.#acknowledge(alarm, event.currentTarget), { className: "icon ack" }));

@@ -14,9 +14,10 @@ const KEY_STEPS = 60;
 
 export class Dock {
   #rows = new Map();
-  #hours = 24;
+  #hours = 1;
   #date = null;
   #centre = null; // of a narrow view; null: it follows the present
+  #alarms = [];
   #cursor = { channel: null, ms: 0 };
   #timer = 0;
   #asked = 0;
@@ -27,7 +28,7 @@ export class Dock {
     this.axis = h("canvas", { class: "axis", "aria-hidden": "true" });
     this.tip = h("div", { class: "tip", hidden: true });
     this.problem = h("p", { class: "problem", role: "status", hidden: true });
-    this.zoom = segments("Zoom", [[1, "1 h"], [6, "6 h"], [24, "24 h"]], 24, (hours) => this.#zoom(hours));
+    this.zoom = segments("Zoom", [[1, "1 h"], [6, "6 h"], [24, "24 h"]], 1, (hours) => this.#zoom(hours));
     const bar = h("div", { class: "bar" }, h("h2", {}, "Recordings"),
       h("div", { class: "day" }, iconButton("left", "Earlier", () => this.#shift(-1)), this.picker, iconButton("right", "Later", () => this.#shift(1)),
         h("button", { type: "button", class: "plain", on: { click: () => this.#now() } }, "Now")),
@@ -66,6 +67,12 @@ export class Dock {
     this.#date = dateOf(ms);
     if (this.#hours !== 24) this.#centre = ms;
     this.#load();
+  }
+
+  /** The alarms that are known: {channel, ms}. */
+  alarms(moments) {
+    this.#alarms = moments;
+    this.#draw();
   }
 
   /** Where playback is; channel null: nowhere. */
@@ -196,6 +203,6 @@ export class Dock {
 
   #paint(row, view, now) {
     const cursor = this.#cursor.channel === row.track.dataset.channel ? this.#cursor.ms : null;
-    drawTrack(row.canvas, view, { spans: row.spans, locks: row.locks, cursor, now, hover: row.hover });
+    drawTrack(row.canvas, view, { spans: row.spans, locks: row.locks, alarms: this.#alarms.filter((alarm) => alarm.channel === row.track.dataset.channel), cursor, now, hover: row.hover });
   }
 }

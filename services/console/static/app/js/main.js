@@ -80,11 +80,12 @@ async function main() {
   const playback = (id) => play(id, Date.now() - BEFORE_NOW_MS);
   const wall = new Wall(site, live, { playback });
   const dock = new Dock($("dock"), site, live, { play: (id, ms) => play(id, ms) });
-  new Alarms($("alarms"), site, live, { toasts, count: tabs.count, play: (id, ms) => play(id, ms - BEFORE_ALARM_MS) });
+  const alarms = new Alarms($("alarms"), site, live, { toasts, count: tabs.count, moments: (moments) => dock.alarms(moments), play: (id, ms, alarm) => play(id, ms - BEFORE_ALARM_MS, alarm) });
   new Counts($("counts"), site, live);
   new System($("system"), site, $("health-chip"), { toasts });
 
-  function play(channel, ms) {
+  function play(channel, ms, alarm = null) {
+    alarms.choose(alarm);
     stage.classList.add("playing");
     stage.replaceChildren(...player.elements);
     wall.hide(true);
@@ -97,8 +98,10 @@ async function main() {
     stage.replaceChildren(...wall.elements);
     wall.hide(false);
     dock.cursor(null, 0);
+    alarms.choose(null);
     if (document.body.dataset.view === "recordings") tabs.show("live");
   }
+  document.addEventListener("keydown", (event) => { if (event.key === "Escape" && stage.classList.contains("playing")) player.close(); });
   tabs.onShow((view) => { if (view === "live" && stage.classList.contains("playing")) player.close(); });
   showWall();
 

@@ -5,6 +5,7 @@ import { targetText } from "./format.js";
 const COLOURS = { human: "#4fe0c2", motor_vehicle: "#ffb454", non_motor_vehicle: "#c4a0ff" };
 const RULE = "#7cc4ff";
 const ALARM = "#ff5d6c";
+const LABEL = 16; // height of a name with its margin, CSS pixels
 const FONT = "600 11px system-ui, sans-serif";
 
 /** Where a picture of that size lies in a canvas: whole, centred. CSS pixels. */
@@ -61,39 +62,57 @@ function lineArrows(context, points, direction) {
   }
 }
 
+/** The rules; those in alarm last, so that nothing hides them. Names that would cover each other stand below each other. */
 export function drawRules(context, area, rules, alarming) {
-  for (const rule of rules) {
-    const shape = rule.line.length ? rule.line : rule.zone;
-    if (!rule.enabled || !shape.length) continue;
-    const points = shape.map((point) => place(area, point));
-    const colour = alarming.has(rule.id) ? ALARM : RULE;
-    context.lineWidth = 1.75;
-    context.lineJoin = "round";
-    for (const [stroke, width] of [["rgb(0 0 0 / 55%)", 3.5], [colour, 1.75]]) {
-      context.strokeStyle = stroke;
-      context.lineWidth = width;
-      path(context, points, !rule.line.length);
-      context.stroke();
-    }
-    if (rule.line.length) {
-      lineArrows(context, points, rule.direction);
-      for (const [x, y] of points) {
-        context.fillStyle = colour;
-        context.beginPath();
-        context.arc(x, y, 3, 0, Math.PI * 2);
-        context.fill();
-      }
-    } else {
-      context.fillStyle = alarming.has(rule.id) ? "rgb(255 93 108 / 16%)" : "rgb(124 196 255 / 10%)";
-      path(context, points, true);
-      context.fill();
-    }
-    const top = points.reduce((best, point) => (point[1] < best[1] ? point : best));
-    context.font = FONT;
-    const width = context.measureText(rule.name).width + 8;
-    const x = Math.min(Math.max(top[0] + 6, area.x + 4), area.x + area.width - width - 4);
-    label(context, rule.name, x, Math.max(top[1] + 19, area.y + 20), "rgb(9 14 20 / 74%)", colour);
+  const drawn = rules
+    .map((rule) => ({ rule, shape: rule.line.length ? rule.line : rule.zone, alarm: alarming.has(rule.id) }))
+    .filter(({ rule, shape }) => rule.enabled && shape.length)
+    .map((each) => ({ ...each, points: each.shape.map((point) => place(area, point)), colour: each.alarm ? ALARM : RULE }))
+    .sort((one, other) => one.alarm - other.alarm);
+  const alarmed = drawn.filter(({ alarm }) => alarm);
+  for (const each of drawn) {
+    // On one line with a rule in alarm, only the alarm's arrow is drawn: it is of one colour.
+    const under = !each.alarm && alarmed.some((other) => String(other.shape) === String(each.shape));
+    drawShape(context, each, !under);
   }
+  const taken = [];
+  for (const each of [...drawn].reverse()) drawName(context, area, each, taken);
+}
+
+function drawShape(context, { rule, points, colour, alarm }, arrows) {
+  context.lineJoin = "round";
+  for (const [stroke, width] of [["rgb(0 0 0 / 55%)", alarm ? 4.5 : 3.5], [colour, alarm ? 2.5 : 1.75]]) {
+    context.strokeStyle = stroke;
+    context.lineWidth = width;
+    path(context, points, !rule.line.length);
+    context.stroke();
+  }
+  if (!rule.line.length) {
+    context.fillStyle = alarm ? "rgb(255 93 108 / 16%)" : "rgb(124 196 255 / 10%)";
+    path(context, points, true);
+    context.fill();
+    return;
+  }
+  if (arrows) lineArrows(context, points, rule.direction);
+  for (const [x, y] of points) {
+    context.fillStyle = colour;
+    context.beginPath();
+    context.arc(x, y, 3, 0, Math.PI * 2);
+    context.fill();
+  }
+}
+
+/** `taken`: where names stand already. */
+function drawName(context, area, { rule, points, colour }, taken) {
+  const top = points.reduce((best, point) => (point[1] < best[1] ? point : best));
+  context.font = FONT;
+  const width = context.measureText(rule.name).width + 8;
+  const x = Math.min(Math.max(top[0] + 6, area.x + 4), area.x + area.width - width - 4);
+  let y = Math.max(top[1] + 19, area.y + 20);
+  const covers = (other) => x < other.x + other.width && other.x < x + width && Math.abs(y - other.y) < LABEL;
+  for (let other = taken.find(covers); other; other = taken.find(covers)) y = other.y + LABEL;
+  taken.push({ x, y, width });
+  label(context, rule.name, x, y, "rgb(9 14 20 / 74%)", colour);
 }
 
 export function drawBoxes(context, area, boxes) {
@@ -107,7 +126,7 @@ export function drawBoxes(context, area, boxes) {
     context.strokeStyle = colour;
     context.lineWidth = 1.75;
     context.strokeRect(x1, y1, x2 - x1, y2 - y1);
-    const text = `${targetText(box.target)} ${Math.round(box.score * 100)}`;
+    const text = `${targetText(box.target)} ${Math.round(box.score * 100)} %`;
     label(context, text, x1 - 0.9, Math.max(y1 - 0.9, area.y + 15), colour);
   }
 }

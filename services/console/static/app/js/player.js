@@ -269,7 +269,7 @@ export class Player {
 
   #key(event) {
     if (event.target.tagName === "SELECT" || event.target.tagName === "BUTTON") return;
-    const act = { " ": () => this.toggle(), ArrowLeft: () => this.skip(-STEP_S), ArrowRight: () => this.skip(STEP_S), Escape: () => this.close() }[event.key];
+    const act = { " ": () => this.toggle(), ArrowLeft: () => this.skip(-STEP_S), ArrowRight: () => this.skip(STEP_S) }[event.key];
     if (act) { event.preventDefault(); act(); }
   }
 }

@@ -2,10 +2,12 @@
 
 import { minuteText, timeText } from "./format.js";
 
-export const COLOURS = { general: "#2fa36f", alarm: "#f04f5f" };
+export const COLOURS = { general: "#2fa36f", alarm: "#d0666f" };
 const GAP = "#18202a";
 const FUTURE = "#10161d";
 const LOCKED = "#f0b44c";
+const TICK = "#ff2f45";
+const EDGE = "#0b0f14";
 const STEPS_MIN = [1, 2, 5, 10, 15, 30, 60, 120, 180, 240];
 
 function prepare(canvas) {
@@ -41,8 +43,8 @@ export function drawAxis(canvas, view) {
   }
 }
 
-/** `spans`: {from, to, kind}; `locks`: {from, to}; times in milliseconds. */
-export function drawTrack(canvas, view, { spans, locks, cursor, now, hover }) {
+/** `spans`: {from, to, kind}; `locks`: {from, to}; `alarms`: {ms}; times in milliseconds. */
+export function drawTrack(canvas, view, { spans, locks, alarms = [], cursor, now, hover }) {
   const { context, width, height } = prepare(canvas);
   const scale = width / (view.to - view.from);
   const x = (ms) => (ms - view.from) * scale;
@@ -61,9 +63,15 @@ export function drawTrack(canvas, view, { spans, locks, cursor, now, hover }) {
     }
   }
   context.fillStyle = LOCKED;
-  for (const lock of locks) context.fillRect(x(lock.from), height - 3, Math.max(2, x(lock.to) - x(lock.from)), 3);
+  for (const lock of locks) {
+    const [left, wide] = [Math.floor(x(lock.from)), Math.max(4, Math.ceil(x(lock.to) - x(lock.from)))];
+    context.fillRect(left, height - 7, wide, 7);
+    context.fillRect(left, 0, wide, 3);
+    for (const end of [left, left + wide - 2]) context.fillRect(end, 0, 2, height);
+  }
   context.fillStyle = "rgb(255 255 255 / 7%)";
   for (const at of ticks(view, stepMs(view.to - view.from, width, 62))) context.fillRect(Math.round(x(at)), 0, 1, height);
+  for (const { ms } of alarms) drawTick(context, Math.round(x(ms)), height);
   if (hover !== null) {
     context.fillStyle = "rgb(255 255 255 / 55%)";
     context.fillRect(Math.round(x(hover)), 0, 1, height);
@@ -73,6 +81,19 @@ export function drawTrack(canvas, view, { spans, locks, cursor, now, hover }) {
     context.fillRect(Math.round(x(cursor)) - 2, 0, 5, height);
     context.fillStyle = "#ffffff";
     context.fillRect(Math.round(x(cursor)) - 1, 0, 3, height);
+  }
+}
+
+/** An alarm at its moment: a line under a flag. */
+function drawTick(context, x, height) {
+  for (const [colour, grow] of [[EDGE, 1], [TICK, 0]]) {
+    context.fillStyle = colour;
+    context.fillRect(x - 1 - grow, 0, 2 + grow * 2, height);
+    context.beginPath();
+    context.moveTo(x - 4 - grow, 0);
+    context.lineTo(x + 4 + grow, 0);
+    context.lineTo(x, 7 + grow);
+    context.fill();
   }
 }
 

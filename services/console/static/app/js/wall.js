@@ -3,6 +3,10 @@
 import { empty, h, segments } from "./dom.js";
 import { Tile } from "./tile.js";
 
+const PAD = 6; // as in stage.css
+/** Tiles side by side may be this much of the largest possible. */
+const NEAR_LARGEST = 0.9;
+
 export class Wall {
   #tiles = new Map();
   #enlarged = null;
@@ -41,7 +45,7 @@ export class Wall {
       if (detail.state === "raised") this.#tiles.get(detail.channel)?.alarm(detail.source, performance.now());
     });
     document.addEventListener("visibilitychange", () => this.#ask());
-    document.addEventListener("keydown", (event) => { if (event.key === "Escape" && this.#enlarged) this.enlarge(null); });
+    document.addEventListener("keydown", (event) => { if (event.key === "Escape" && this.#enlarged && !this.#hidden) this.enlarge(null); });
     new ResizeObserver(() => this.#arrange()).observe(this.grid);
     const frame = (now) => {
       if (!this.#hidden) for (const tile of this.#tiles.values()) tile.tick(now);
@@ -75,19 +79,23 @@ export class Wall {
     return button;
   }
 
-  /** As many columns as make the pictures largest. */
+  /** As many columns as make the pictures largest, side by side when that costs little; tiles as large as their pictures. */
   #arrange() {
     const count = this.#enlarged ? 1 : Math.max(1, this.#tiles.size);
-    const { clientWidth: width, clientHeight: height } = this.grid;
-    let best = 1;
-    let largest = 0;
-    for (let columns = 1; columns <= Math.min(count, 8); columns += 1) {
+    const width = this.grid.clientWidth - PAD * 2;
+    const height = this.grid.clientHeight - PAD * 2;
+    const size = (columns) => {
       const rows = Math.ceil(count / columns);
-      const size = Math.min(width / columns, ((height / rows) * 16) / 9);
-      if (size > largest * 1.02) [best, largest] = [columns, size];
-    }
+      return Math.min((width - (columns - 1) * PAD) / columns, (((height - (rows - 1) * PAD) / rows) * 16) / 9);
+    };
+    const choices = Array.from({ length: Math.min(count, 8) }, (_, at) => at + 1);
+    const largest = Math.max(...choices.map(size));
+    const best = choices.findLast((columns) => size(columns) >= largest * NEAR_LARGEST);
     const split = !this.#enlarged && this.#split !== "auto";
-    this.grid.style.setProperty("--columns", String(split ? this.#split : best));
+    const columns = split ? Number(this.#split) : best;
+    const wide = Math.max(80, Math.floor(split ? (width - (columns - 1) * PAD) / columns : size(columns)));
+    this.grid.style.setProperty("--columns", String(columns));
+    this.grid.style.setProperty("--wide", `${wide}px`);
     this.grid.classList.toggle("scroll", split);
   }
 
