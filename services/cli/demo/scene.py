@@ -51,6 +51,7 @@ GATE = scene_truth(
         _walk("third", "man_in_coat", 18.5, rightwards=True, y=0.9, height=0.42),
         _walk("fourth", "man_in_fleece", 21.0, rightwards=True),
         _walk("fifth", "man_in_fleece", 29.5, rightwards=False),
+        _walk("sixth", "man_in_fleece", 34.75, rightwards=False),  # as many leave as come, or a count would grow with every loop
         _person("turns_back", "man_in_coat", 0.42, (38.0, 1.08, 0.9), (40.5, 0.7, 0.9), (43.0, 1.08, 0.9)),
     ),
     lines=(VerticalLine("gate-line", 0.5),),

@@ -20,6 +20,7 @@ def test_gate_truth() -> None:
         ("third", Direction.LEFT_TO_RIGHT),
         ("fourth", Direction.LEFT_TO_RIGHT),
         ("fifth", Direction.RIGHT_TO_LEFT),
+        ("sixth", Direction.RIGHT_TO_LEFT),
     ]
     for crossing in GATE.crossings:
         actor = next(actor for actor in GATE.actors if actor.name == crossing.actor)
