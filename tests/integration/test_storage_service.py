@@ -122,9 +122,11 @@ async def test_what_cannot_be_is_refused_and_is_no_fault_of_the_store(tmp_path: 
         for recording in ("%00", "..%2f..%2fx", "x" * 600, "none"):
             assert (await store.http.get(f"/api/recordings/{recording}/media")).status_code == 404, recording
             assert (await store.http.put(f"/api/recordings/{recording}/lock")).status_code == 404, recording
+        wrongs: list[dict[str, str | int]] = [{"from_ns": -1}, {"to_ns": 2**63}, {"from_ns": 10, "to_ns": 9}]
+        wrongs += [{"channel": "\x00"}, {"channel": "../x"}]
         for path in ("/api/recordings", "/api/timeline"):
-            for wrong in ({"from_ns": -1}, {"to_ns": 2**63}, {"from_ns": 10, "to_ns": 9}, {"channel": "\x00"}, {"channel": "../x"}):
-                params = {"channel": "door", "from_ns": 0, "to_ns": 5, **wrong}
+            for wrong in wrongs:
+                params: dict[str, str | int] = {"channel": "door", "from_ns": 0, "to_ns": 5, **wrong}
                 assert (await store.http.get(path, params=params)).status_code == 422, (path, wrong)
             everything = await store.http.get(path, params={"channel": "door", "from_ns": 0, "to_ns": 2**63 - 1})
             assert everything.status_code == 200
