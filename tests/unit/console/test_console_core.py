@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
@@ -164,7 +166,7 @@ def _of_gate(state: LiveState) -> ChannelStatusAnswer:
 
 def test_a_channel_is_its_main_stream_and_says_what_ails_the_sub_stream() -> None:
     state = LiveState(stand.site_of())
-    sub = {"stream": "sub", "width": 640, "height": 360, "fps": 12.0, "lost_segments": 2}
+    sub: dict[str, Any] = {"stream": "sub", "width": 640, "height": 360, "fps": 12.0, "lost_segments": 2}
     state.take(stand.status("gate", 1, 1, **sub))
     assert _of_gate(state).state == "waiting"
     state.take(stand.status("gate", 1, 2, lost_segments=1))
