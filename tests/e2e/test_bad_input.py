@@ -13,13 +13,13 @@ import pytest
 from services.cli.demo.faults import PacketLoss, ScriptedFault, Silence, SwitchSource, TimestampJump
 from services.cli.demo.rtsp_auth import Credentials
 from services.cli.demo.simulated import CameraSpec
+from shared.domain.clock import NS_PER_S
 from tests.support.clips import make_clip
 from tests.support.recorder import Recorder, count_frames, free_port, recorder, wait_for
 from tests.support.rtsp import camera_simulator
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(600)]
 
-NS_PER_S = 1_000_000_000
 FPS = 10
 GOOD_S = 40
 PASSWORD = "right-password-77"

@@ -16,12 +16,12 @@ import pytest
 from services.cli.demo.scene import GATE, SCENES, YARD, build_scenes
 from services.cli.demo.scene_truth import Direction, Passage, SceneTruth
 from services.cli.demo.simulated import CameraSpec
+from shared.domain.clock import NS_PER_S
 from tests.support.recorder import Recorder, recorder, wait_for
 from tests.support.rtsp import SimulatorThread, camera_simulator
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(900)]
 
-NS_PER_S = 1_000_000_000
 PASSES = 2
 GRACE_S = 6.0  # after the last pass, for what is still on its way
 

@@ -18,6 +18,7 @@ from PIL import Image
 
 from services.cli.demo.faults import Refuse, ScriptedFault
 from services.cli.demo.simulated import CameraSpec
+from shared.domain.clock import NS_PER_S
 from tests.support.footage import footage
 from tests.support.recorder import Recorder, count_frames, recorder, wait_for
 from tests.support.rtsp import SimulatorThread, camera_simulator
@@ -29,7 +30,6 @@ LINE = [[560 / 768, 0.0], [560 / 768, 1.0]]  # top to bottom: A is left of it, B
 CROSSING_FRAMES = (187, 439, 689, 857, 1186, 1348)  # of 1394, at 10 frames/s
 FPS = 10
 FRAMES = 1394
-NS_PER_S = 1_000_000_000
 
 
 def site(url: str, centre: str) -> dict[str, Any]:

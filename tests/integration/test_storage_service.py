@@ -20,7 +20,8 @@ from shared.messages import (
     RecordingMessage,
 )
 from shared.topics import ACTIONS, DEAD_LETTERS, EVENTS, RECORDINGS
-from tests.support.segments import FPS, NS_PER_S, START_NS, Feed, level, payloads
+from shared.domain.clock import NS_PER_S
+from tests.support.segments import FPS, START_NS, Feed, level, payloads
 from tests.support.storing import MIB, Storing, next_of, site, storing, until
 
 pytestmark = pytest.mark.integration

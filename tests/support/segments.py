@@ -14,11 +14,11 @@ import av
 import numpy as np
 from av.packet import Packet
 
+from shared.domain.clock import NS_PER_S
 from shared.domain.ids import deterministic_id
 from shared.domain.media import StreamKind, VideoCodec
 from shared.messages import Discontinuity, SegmentMessage
 
-NS_PER_S = 1_000_000_000
 START_NS = 1_760_000_000 * NS_PER_S
 FPS = 10
 TICKS = 90_000 // FPS

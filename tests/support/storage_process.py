@@ -13,7 +13,8 @@ from pathlib import Path
 from shared.bus.port import Position
 from shared.messages import SegmentMessage
 from shared.topics import SEGMENTS
-from tests.support.segments import NS_PER_S, START_NS, Feed
+from shared.domain.clock import NS_PER_S
+from tests.support.segments import START_NS, Feed
 from tests.support.storing import Storing, site, storing
 
 CHANNELS = ("door", "yard")

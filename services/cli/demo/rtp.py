@@ -12,10 +12,11 @@ import av
 from av.packet import Packet
 from av.video.stream import VideoStream
 
+from shared.domain.clock import NS_PER_S
+
 NTP_EPOCH_OFFSET_S = 2_208_988_800  # from 1900 (NTP, RFC 5905) to 1970
 RTP_HEADER_BYTES = 12
 MAX_PACKET_BYTES = 1400  # room for IP and UDP headers, and for a tunnel's, in 1500
-_NS_PER_S = 1_000_000_000
 _HEADER = struct.Struct(">BBHII")
 
 
@@ -89,8 +90,8 @@ def rtp_header(*, marker: bool, payload_type: int, sequence: int, timestamp: int
 
 def ntp_timestamp(wall_ns: int) -> int:
     """64-bit NTP time of UTC nanoseconds since 1970."""
-    seconds, rest_ns = divmod(wall_ns, _NS_PER_S)
-    return ((seconds + NTP_EPOCH_OFFSET_S) & 0xFFFFFFFF) << 32 | (rest_ns << 32) // _NS_PER_S
+    seconds, rest_ns = divmod(wall_ns, NS_PER_S)
+    return ((seconds + NTP_EPOCH_OFFSET_S) & 0xFFFFFFFF) << 32 | (rest_ns << 32) // NS_PER_S
 
 
 def _cname(ssrc: int) -> bytes:

@@ -17,9 +17,9 @@ from av.video.stream import VideoStream
 
 from services.cli.demo.parameter_sets import parameter_sets
 from services.cli.demo.rtp import RtpPayload, VideoPacketizer, aac_payload, jpeg_with_two_tables
+from shared.domain.clock import NS_PER_S
 from shared.domain.errors import CameraStreamError
 
-_NS_PER_S = 1_000_000_000
 _G711_CHUNK_SAMPLES = 160  # 20 ms at 8 kHz: the default packet of RFC 3551
 
 
@@ -66,7 +66,7 @@ class MediaTrack:
 
     def ticks(self, media_ns: int) -> int:
         """RTP clock ticks of a media time."""
-        return (media_ns * self.clock_rate + _NS_PER_S // 2) // _NS_PER_S
+        return (media_ns * self.clock_rate + NS_PER_S // 2) // NS_PER_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +173,7 @@ def _track(file: Path, stream: VideoStream | AudioStream, dynamic_type: int) -> 
 
 
 def _to_ns(value: int, base: Fraction) -> int:
-    return round(value * base * _NS_PER_S)
+    return round(value * base * NS_PER_S)
 
 
 def _units(track: MediaTrack, packet: Packet[Any], packetizer: VideoPacketizer | None) -> list[_Unit]:
@@ -192,9 +192,9 @@ def _units(track: MediaTrack, packet: Packet[Any], packetizer: VideoPacketizer |
     step = _G711_CHUNK_SAMPLES * track.channels
     found = []
     for at in range(0, len(data), step):
-        start_ns = pts_ns + at // track.channels * _NS_PER_S // track.clock_rate
+        start_ns = pts_ns + at // track.channels * NS_PER_S // track.clock_rate
         piece = data[at : at + step]
-        length_ns = len(piece) // track.channels * _NS_PER_S // track.clock_rate
+        length_ns = len(piece) // track.channels * NS_PER_S // track.clock_rate
         found.append(_Unit(start_ns, start_ns, length_ns, True, (RtpPayload(piece, False),)))
     return found
 
@@ -209,7 +209,7 @@ def _pass_ns(units: list[_Unit]) -> int:
     ordered = sorted(unit.pts_ns for unit in units)
     last = max(units, key=lambda unit: unit.pts_ns)
     usual = (ordered[-1] - ordered[0]) // max(1, len(ordered) - 1)
-    return ordered[-1] - ordered[0] + (last.duration_ns or usual or _NS_PER_S // 25)
+    return ordered[-1] - ordered[0] + (last.duration_ns or usual or NS_PER_S // 25)
 
 
 def _assemble(file: Path, tracks: tuple[MediaTrack, ...], units: list[list[_Unit]]) -> MediaSource:
