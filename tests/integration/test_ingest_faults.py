@@ -7,10 +7,12 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
+from typing import IO
 
 import av
 import numpy as np
@@ -304,17 +306,29 @@ asyncio.run(main())
 """
 
 
+def read_until_closed(lines: IO[str] | None, running: threading.Event) -> None:
+    """Take all that a process prints, so that it never waits for its pipe; its log may come before `running`."""
+    assert lines is not None
+    for line in lines:
+        if line.strip() == "running":
+            running.set()
+
+
 @pytest.mark.parametrize("wait_s", [0.3, 1.15, 2.0])
 def test_kill_9_loses_at_most_the_open_group_of_pictures(tmp_path: Path, clip: Path, wait_s: float) -> None:
     arguments = [sys.executable, "-c", CRASHING, str(tmp_path), clip.as_uri()]
     with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2], env=os.environ) as process:
-        assert process.stdout is not None
-        assert "running" in process.stdout.readline()
+        running = threading.Event()
+        reader = threading.Thread(target=read_until_closed, args=(process.stdout, running))
+        reader.start()
+        started = running.wait(60)
         begun = time.monotonic()
         time.sleep(wait_s)  # a moment at random: there is nothing to wait for
         process.send_signal(signal.SIGKILL)
         process.wait(10)
         ran_s = time.monotonic() - begun
+        reader.join(10)
+    assert started
     spool = Spool(tmp_path / "spool", 1 << 30)
     spool.open()
     assert not list((tmp_path / "spool").rglob("*.part"))
