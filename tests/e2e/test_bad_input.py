@@ -15,7 +15,8 @@ from services.cli.demo.rtsp_auth import Credentials
 from services.cli.demo.simulated import CameraSpec
 from shared.domain.clock import NS_PER_S
 from tests.support.clips import make_clip
-from tests.support.recorder import Recorder, count_frames, free_port, recorder, wait_for
+from tests.support.ports import free_port
+from tests.support.recorder import Recorder, count_frames, recorder, wait_for
 from tests.support.rtsp import camera_simulator
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(600)]

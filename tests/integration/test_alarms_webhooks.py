@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from shared.domain.clock import NS_PER_S, ManualClock, SystemClock
 from shared.domain.errors import DestinationGone, VedetteError
 from shared.messages import EventKind, EventMessage
 from tests.support.alarms import Receiver, Reply, Running, centre_config, crossing, receiver, running, site_config, until
+from tests.support.ports import free_port
 
 
 def burst(base_ns: int, count: int, channel: int = 1, first: int = 0) -> list[EventMessage]:
@@ -25,12 +25,6 @@ def burst(base_ns: int, count: int, channel: int = 1, first: int = 0) -> list[Ev
         for number in range(first, first + count)
         for message in crossing(f"{channel}.{number}", 60 * number, base_ns=base_ns, channel=channel)
     ]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 async def dead_letters(recorder: Running, centre: str = "station") -> list[Delivery]:

@@ -29,6 +29,7 @@ from shared.domain.media import VideoCodec
 from shared.messages.media import ChannelState, Discontinuity
 from tests.support.clips import make_clip
 from tests.support.ingest import channel, gapless, ingest, play
+from tests.support.ports import free_port
 from tests.support.rtsp import camera_simulator
 
 pytestmark = pytest.mark.integration
@@ -42,12 +43,6 @@ def clip(tmp_path: Path) -> Path:
     return make_clip(tmp_path / "clip.mp4", seconds=2, fps=FPS)
 
 
-def closed_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
-
-
 async def test_bad_cameras_say_what_is_wrong_and_harm_no_other(tmp_path: Path, clip: Path) -> None:
     empty = tmp_path / "empty.mp4"
     empty.touch()
@@ -57,7 +52,7 @@ async def test_bad_cameras_say_what_is_wrong_and_harm_no_other(tmp_path: Path, c
         bad = {
             "auth": (channel("auth", 2, url, user="admin", password="wrong-password"), "CameraAuthError", "password"),
             "path": (channel("path", 3, camera.url("/good").replace("/good", "/nothing")), "CameraNotFound", "no such stream"),
-            "port": (channel("port", 4, f"rtsp://127.0.0.1:{closed_port()}/x"), "CameraUnreachable", "refused"),
+            "port": (channel("port", 4, f"rtsp://127.0.0.1:{free_port()}/x"), "CameraUnreachable", "refused"),
             "host": (channel("host", 5, "rtsp://camera.invalid/x"), "CameraUnreachable", "cannot be reached"),
             "file": (channel("file", 6, (tmp_path / "none.mp4").as_uri()), "CameraNotFound", "no such file"),
             "empty": (channel("empty", 7, empty.as_uri()), "CameraStreamError", "empty"),

@@ -9,7 +9,8 @@ import pytest
 
 from services.storage.adapters.layout import Layout
 from shared.objects.minio import MinioObjectStore
-from tests.support.minio import free_port, minio_server, objects_at
+from tests.support.minio import minio_server, objects_at
+from tests.support.ports import free_port
 from tests.support.segments import Feed
 from tests.support.storing import site, storing, until
 

@@ -15,6 +15,8 @@ import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.support.ports import free_ports
+
 KAFKA_VERSION = "3.9.1"
 START_S = 60.0
 STOP_S = 20.0
@@ -45,7 +47,7 @@ class KafkaServer:
         """Raises: KafkaMissing."""
         jars = _jars()
         folder = Path(tempfile.mkdtemp(prefix="vedette-kafka-"))
-        port, controller = _free_ports(2)
+        port, controller = free_ports(2)
         config = folder / "server.properties"
         config.write_text(_properties(folder, port, controller), encoding="utf-8")
         (folder / "log4j.properties").write_text(
@@ -118,17 +120,6 @@ def _jars() -> Path:
         subprocess.run(command, cwd=cache, check=True, timeout=900)
         (cache / "complete").touch()
     return cache / "lib"
-
-
-def _free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
-    finally:
-        for one in sockets:
-            one.close()
 
 
 def _cluster_id() -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ import httpx
 import pytest
 
 from shared.config.services import S3Objects
+from tests.support.ports import free_port
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "vedette-tests"
 USER, PASSWORD = "vedette-tests", "vedette-tests-secret"
@@ -39,13 +39,6 @@ def binary() -> Path:
         [*nice, go, "install", _PACKAGE], env={**os.environ, "GOBIN": str(CACHE), "GOFLAGS": "-p=1"}, check=True, timeout=_BUILD_S
     )
     return cached
-
-
-def free_port() -> int:
-    """A TCP port of loopback that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def objects_at(port: int) -> S3Objects:

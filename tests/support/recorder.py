@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -16,6 +15,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx
+
+from tests.support.ports import free_port
 
 T = TypeVar("T")
 VEDETTE = Path(sys.executable).with_name("vedette")
@@ -30,13 +31,6 @@ def wait_for(condition: Callable[[], T], *, what: str, deadline_s: float = 60.0,
             return value
         assert time.monotonic() < end, f"not within {deadline_s:.0f} s: {what}; last seen: {value!r}"
         pause.wait(every_s)
-
-
-def free_port() -> int:
-    """A TCP port of loopback that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Recorder:
