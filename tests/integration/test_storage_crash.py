@@ -25,29 +25,42 @@ from tests.support.storing import storing
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(240)]
 
 ROUNDS = int(os.environ.get("VEDETTE_CRASH_ROUNDS", "10"))
+#: Segments of two channels: files that are stored, and one of each that is being written.
+ENOUGH = 14
 ROOT = Path(__file__).parents[2]
 
 
-def run_and_kill(folder: Path, first: int, after_s: float) -> dict[str, tuple[str, int]]:
-    """Acknowledged segments: id to (channel, number)."""
+def run_and_kill(folder: Path, first: int, *, after_s: float | None = None, after: int = 0) -> dict[str, tuple[str, int]]:
+    """Acknowledged segments: id to (channel, number). Killed `after_s` after its first sign of life, or once `after` are acknowledged."""
     command = [sys.executable, "-m", "tests.support.storage_process", str(folder), str(first)]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     assert process.stdout is not None
-    acknowledged = {}
-    timer = threading.Timer(after_s, process.send_signal, [signal.SIGKILL])  # counts from the first sign of life
+    acknowledged: dict[str, tuple[str, int]] = {}
+    timer = threading.Timer(after_s or 0.0, process.send_signal, [signal.SIGKILL])
     try:
         for line in process.stdout:
             words = line.split()
-            if words == ["ready"]:
+            if words == ["ready"] and after_s is not None:
                 timer.start()
             elif len(words) == 3 and words[0] in CHANNELS:
                 acknowledged[words[2]] = (words[0], int(words[1]))
+                if after_s is None and len(acknowledged) >= after:
+                    process.kill()
     finally:
         timer.cancel()
         process.kill()
         process.wait()
         process.stdout.close()
     return acknowledged
+
+
+def file_being_written(folder: Path) -> tuple[Path, int]:
+    """The file of an open recording, and how many of its bytes are catalogued. Behind them may lie what a write left, or an index."""
+    with sqlite3.connect(folder / "db" / "catalogue.sqlite") as connection:
+        query = "select id, size_bytes from recordings where state = 'open' order by start_ns desc, id limit 1"
+        id_, size = connection.execute(query).fetchone()
+    (path,) = [path for path in Layout(folder).local_files() if path.stem == id_]
+    return path, size
 
 
 def catalogued(folder: Path) -> Counter[str]:
@@ -61,7 +74,7 @@ async def test_killed_again_and_again(tmp_path: Path) -> None:
     known: dict[str, tuple[str, int]] = {}
     first = 0
     for _ in range(ROUNDS):
-        known |= run_and_kill(tmp_path, first, chance.uniform(0.0, 0.8))
+        known |= run_and_kill(tmp_path, first, after_s=chance.uniform(0.0, 0.8))
         found = catalogued(tmp_path)
         assert set(known) <= set(found), f"seed {seed}: acknowledged segments are not catalogued"
         # What was not acknowledged comes again, and, the acknowledgement being what may get lost, some of what was.
@@ -82,9 +95,8 @@ async def test_killed_again_and_again(tmp_path: Path) -> None:
 async def test_tails_strays_and_half_deletes_are_repaired(tmp_path: Path) -> None:
     """What each instruction of the writer, uploader and cleaner can leave behind, put there by hand."""
     feed = Feed()
-    run_and_kill(tmp_path, 0, 0.5)
-    layout = Layout(tmp_path)
-    open_file = layout.local_files()[0]
+    run_and_kill(tmp_path, 0, after=ENOUGH)
+    open_file, _ = file_being_written(tmp_path)
     with open_file.open("ab") as file:  # written, not catalogued
         file.write(os.urandom(5000))
     stray = open_file.with_name("00000000-0000-0000-0000-000000000000.mp4")
@@ -121,9 +133,9 @@ async def test_tails_strays_and_half_deletes_are_repaired(tmp_path: Path) -> Non
 
 
 async def test_footage_that_the_disk_lost_is_told_and_the_rest_is_kept(tmp_path: Path) -> None:
-    run_and_kill(tmp_path, 0, 0.5)
-    path = max(Layout(tmp_path).local_files(), key=lambda path: path.stat().st_size)
-    os.truncate(path, path.stat().st_size - 100)
+    run_and_kill(tmp_path, 0, after=ENOUGH)
+    path, size = file_being_written(tmp_path)
+    os.truncate(path, size - 100)
     assert [found for found in await check(CONFIG, tmp_path, deep=False) if not found.repairable]
     async with storing(tmp_path, CONFIG) as store:
         assert await store.recordings()
@@ -131,7 +143,7 @@ async def test_footage_that_the_disk_lost_is_told_and_the_rest_is_kept(tmp_path:
 
 
 async def test_a_lost_catalogue_does_not_cost_the_footage_beside_it(tmp_path: Path) -> None:
-    run_and_kill(tmp_path, 0, 0.5)
+    run_and_kill(tmp_path, 0, after=ENOUGH)
     files = {path.name for path in Layout(tmp_path).local_files()}
     assert files
     for path in (tmp_path / "db").iterdir():
