@@ -32,6 +32,7 @@ log = structlog.get_logger(__name__)
 
 DRAIN_S = 3.0  # at stop: how long the last segments may take to be handed over; what is left waits in the spool
 REPORTS_MAX = 256
+LASTING = ("spool.full", "spool.error")  # exceptions that last until a segment is recorded again; the others are momentary
 CLOCK_REPORT_EVERY_NS = 10 * NS_PER_S  # every camera sees our clock jump; it is told once
 
 
@@ -48,6 +49,7 @@ class IngestService:
         self._spool: Spool | None = None
         self._reports: asyncio.Queue[tuple[str, str, str]] = asyncio.Queue(REPORTS_MAX)
         self._clock_told_ns: int | None = None
+        self._losing: dict[str, str] = {}  # channels that cannot be recorded now, and why: one of LASTING
         self._started = False
 
     async def start(self) -> None:
@@ -60,8 +62,9 @@ class IngestService:
         streams = [stream for channel in runtime.site.channels if channel.enabled for stream in (channel.main, channel.sub)]
         configure_libav(listen=any(stream is not None and tells_losses(stream) for stream in streams))
         self._spool = Spool(
-            runtime.data_dir / "spool", runtime.site.ingest.spool_max_bytes, lambda entry: post(loop, self._committed, entry)
-        )
+            runtime.data_dir / "spool", runtime.site.ingest.spool_max_bytes,
+            min_free_bytes=runtime.site.storage.min_free_bytes, committed=lambda entry: post(loop, self._committed, entry),
+        )  # fmt: skip
         waiting = await asyncio.to_thread(self._spool.open)
         if waiting:
             log.info("segments wait in the spool", segments=waiting, bytes=self._spool.used_bytes)
@@ -99,16 +102,17 @@ class IngestService:
         await self._supervisor.stop()
 
     def health(self) -> Health:
-        """Loops that run, channels that deliver, bytes that wait."""
+        """Loops that run, channels that deliver, bytes that wait. Not ok while a channel's footage is lost for want of room."""
         channels = self._channels.values()
         online = sum(channel.online for channel in channels)
         dead = [loop.name for loop in self._supervisor.loops if not loop.running]
         spool_bytes = self._spool.used_bytes if self._spool is not None else 0
+        losing = f"; {len(self._losing)} not recorded, the spool has no room or cannot be written" if self._losing else ""
         return Health(
-            ok=self._started and not dead,
-            summary=f"{online} of {len(self._channels)} channels online",
+            ok=self._started and not dead and not self._losing,
+            summary=f"{online} of {len(self._channels)} channels online{losing}",
             details={
-                "channels": len(self._channels), "online": online, "spool_bytes": spool_bytes,
+                "channels": len(self._channels), "online": online, "spool_bytes": spool_bytes, "not_recorded": len(self._losing),
                 "lost_segments": sum(channel.lost_segments for channel in channels), "dead_loops": ", ".join(dead),
             },
         )  # fmt: skip
@@ -130,24 +134,34 @@ class IngestService:
             if self._clock_told_ns is not None and now_ns - self._clock_told_ns < CLOCK_REPORT_EVERY_NS:
                 return
             self._clock_told_ns = now_ns
-        self._queue_report(source, text, channel)
+        if source not in LASTING or self._losing.get(channel) != source:  # told once, not with every segment that is lost
+            self._queue_report(source, text, channel)
+        if source in LASTING:
+            self._losing[channel] = source
 
     def _recovered(self, channel: str) -> None:
-        self._queue_report("spool.recovered", "", channel)
+        if channel in self._losing and self._queue_report("spool.recovered", "", channel):
+            del self._losing[channel]
+
+    def _unreadable(self, channel: str, text: str) -> None:
+        self._queue_report("spool.unreadable", text, channel)
 
     def _thread_failed(self, name: str, error: BaseException) -> None:
         self._queue_report("loop.failed", f"{name} failed and is started again: {type(error).__name__}: {error}", "")
 
-    def _queue_report(self, source: str, text: str, channel: str) -> None:
+    def _queue_report(self, source: str, text: str, channel: str) -> bool:
+        """Whether there was room for it."""
         try:
             self._reports.put_nowait((source, text, channel))
         except asyncio.QueueFull:
             log.error("too many reports at once, one is only logged", source=source, text=text, channel=channel)
+            return False
+        return True
 
     # -- loops -----------------------------------------------------------------------------------------------------------------
 
     async def _reports_loop(self) -> None:
-        """Exceptions to the events topic. spool.* last until a segment is recorded again; the others are momentary."""
+        """Exceptions to the events topic."""
         reporter = self._runtime.reporter
         while True:
             source, text, channel = await self._reports.get()
@@ -155,9 +169,9 @@ class IngestService:
             number = config.number if config else DEVICE_CHANNEL_NUMBER
             name = config.id if config else DEVICE_CHANNEL
             if source == "spool.recovered":
-                for lasting in ("spool.full", "spool.error"):
+                for lasting in LASTING:
                     await reporter.clear(lasting, channel=name, number=number)
-            elif source.startswith("spool."):
+            elif source in LASTING:
                 await reporter.raise_(source, text, channel=name, number=number)
             else:
                 await reporter.tell(source, text, channel=name, number=number)
@@ -167,9 +181,6 @@ class IngestService:
             await self._runtime.clock.sleep(self._runtime.site.ingest.status_every_s)
             for channel in self._channels.values():
                 channel.tick()
-
-    async def _unreadable(self, channel: str, text: str) -> None:
-        self._queue_report("spool.error", text, channel)
 
     async def _tell_disabled(self, channel: str, number: int) -> None:
         now_ns = self._runtime.clock.now_ns()

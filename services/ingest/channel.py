@@ -18,7 +18,7 @@ from services.ingest.core.status import Connection, Happening
 from shared.bus.port import Position, Producer
 from shared.config.channels import AnalysisStream, ChannelConfig, RecordMode
 from shared.domain.clock import NS_PER_S
-from shared.domain.errors import BusError, VedetteError
+from shared.domain.errors import BusError, StorageFull, VedetteError
 from shared.domain.media import StreamKind
 from shared.domain.redact import redact
 from shared.messages.media import ChannelState, ChannelStatus, FrameMessage
@@ -162,7 +162,7 @@ class Channel:
             bound.warning("the camera is offline", error=connection.error, reason=redact(connection.reason))
 
     def _trouble(self, error: VedetteError) -> None:
-        source = "spool.full" if type(error).__name__ == "StorageFull" else "spool.error"
+        source = "spool.full" if isinstance(error, StorageFull) else "spool.error"
         self._events.report(source, str(error), self.config.id)
         self._changed.set()
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 import structlog
 
 from services.ingest import metrics
-from services.ingest.adapters.spool import Spool, SpoolError
+from services.ingest.adapters.spool import Spool
+from services.ingest.adapters.spool_file import SpoolError
 from services.ingest.core.backoff import Backoff
 from services.ingest.core.spool_index import Entry
 from shared.bus.port import Position, Producer
@@ -27,9 +28,7 @@ BACKOFF_MIN_S, BACKOFF_MAX_S = 0.5, 15.0
 class HandOver:
     """One channel. `wake` it when there is something new; `run` is a supervised loop."""
 
-    def __init__(
-        self, channel: str, spool: Spool, producer: Producer, clock: Clock, unreadable: Callable[[str, str], Awaitable[None]]
-    ) -> None:
+    def __init__(self, channel: str, spool: Spool, producer: Producer, clock: Clock, unreadable: Callable[[str, str], None]) -> None:
         """`unreadable(channel, text)`: a waiting segment had to be set aside."""
         self._channel, self._spool, self._producer, self._clock = channel, spool, producer, clock
         self._unreadable = unreadable
@@ -81,7 +80,8 @@ class HandOver:
                 future = await self._producer.enqueue(SEGMENTS, message)
             except (SpoolError, MessageTooLarge) as error:
                 await asyncio.to_thread(self._spool.set_aside, entry)
-                await self._unreadable(self._channel, str(error))
+                metrics.SET_ASIDE.labels(self._channel).inc()
+                self._unreadable(self._channel, str(error))
                 continue
             self._last = entry.number
             self._in_flight.append((entry, future))

@@ -13,3 +13,4 @@ DROPPED_FRAMES = counter("ingest_dropped_frames_total", "Sampled frames replaced
 ONLINE = gauge("ingest_online", "1 while video arrives", ["channel", "stream"])
 SPOOL_BYTES = gauge("ingest_spool_bytes", "Durable bytes that storage has not yet taken", ["channel"])
 HANDED_OVER = counter("ingest_segments_handed_over_total", "Segments acknowledged downstream", ["channel"])
+SET_ASIDE = counter("ingest_spool_set_aside_total", "Waiting files that were no segments, kept as *.bad", ["channel"])

@@ -23,14 +23,17 @@ from services.cli.demo.faults import CloseConnections, PacketLoss, SenderClockOf
 from services.cli.demo.rtsp_auth import Credentials
 from services.cli.demo.simulated import CameraSpec
 from services.ingest.adapters.spool import Spool
+from shared.config.services import MIB
 from shared.domain.clock import SystemClock, seconds_to_ns
 from shared.domain.errors import VedetteError
 from shared.domain.media import VideoCodec
 from shared.messages.media import ChannelState, Discontinuity
+from shared.obs.metrics import REGISTRY
 from tests.support.clips import make_clip
 from tests.support.ingest import channel, gapless, ingest, play
 from tests.support.ports import free_port
 from tests.support.rtsp import camera_simulator
+from tests.support.small_disk import fill, mounted
 
 pytestmark = pytest.mark.integration
 
@@ -258,6 +261,43 @@ async def test_a_full_spool_refuses_the_newest_and_hands_the_rest_over_in_order(
         assert numbers == list(range(len(numbers)))
         assert all(a.end_ns <= b.start_ns for a, b in pairwise(received.segments))
         await received.until(lambda r: any(e.source == "spool.full" and e.end_ns is not None for e in r.events))
+
+
+async def test_a_disk_under_what_is_kept_free_is_a_full_spool_until_there_is_room(tmp_path: Path, clip: Path) -> None:
+    with mounted(tmp_path / "disk", 16) as disk:
+        async with ingest(channel("cam", 1, clip.as_uri()), data_dir=disk, min_free_bytes=8 * MIB) as received:
+            await received.until(lambda r: len(r.segments) >= 2)
+            assert received.service.health().ok
+            fill(disk / "filler", leave_bytes=7 * MIB)
+            await received.until(lambda r: any(e.source == "spool.full" for e in r.events))
+            told = next(e for e in received.events if e.source == "spool.full")
+            assert "kept free" in told.message
+            assert not received.service.health().ok
+            assert received.service.statuses()[0].lost_segments >= 1
+            found = os.statvfs(disk)
+            assert found.f_bavail * found.f_frsize >= 7 * MIB
+            (disk / "filler").unlink()
+            await received.until(lambda r: any(s.discontinuity is Discontinuity.LOSS for s in r.segments))
+            await received.until(lambda r: any(e.source == "spool.full" and e.end_ns is not None for e in r.events))
+            assert received.service.health().ok
+            numbers = [segment.sequence for segment in received.segments]
+            assert numbers == list(range(len(numbers)))
+
+
+async def test_a_waiting_file_of_another_version_is_set_aside_and_the_next_is_handed_over(tmp_path: Path, clip: Path) -> None:
+    async with ingest(channel("cam", 1, clip.as_uri()), data_dir=tmp_path, take=False) as received:
+        await received.until(lambda r: any(s.spool_segments >= 2 for s in r.statuses))
+    oldest = min((tmp_path / "spool" / "cam").iterdir())
+    oldest.write_bytes(oldest.read_bytes().replace(b'"frames":', b'"flames":'))
+    before = REGISTRY.get_sample_value("vedette_ingest_spool_set_aside_total", {"channel": "cam"}) or 0
+    async with ingest(data_dir=tmp_path) as received:
+        await received.until(lambda r: len(r.segments) >= 2 and len(r.events) >= 2)
+        assert [segment.sequence for segment in received.segments] == list(range(1, len(received.segments) + 1))
+        assert {event.source for event in received.events} == {"spool.unreadable"}
+        assert "frames" in received.events[0].message
+        assert received.service.health().ok
+    assert REGISTRY.get_sample_value("vedette_ingest_spool_set_aside_total", {"channel": "cam"}) == before + 1
+    assert [path.name for path in (tmp_path / "spool" / "cam").iterdir()] == [oldest.with_suffix(".bad").name]
 
 
 async def test_a_spool_that_cannot_be_made_stops_the_start_with_a_clear_message(tmp_path: Path, clip: Path) -> None:

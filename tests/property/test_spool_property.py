@@ -11,6 +11,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invaria
 
 from services.ingest.adapters.spool import Spool
 from services.ingest.core.spool_index import Entry, SpoolIndex
+from tests.support.fragments import HEAD, fragment
 
 LIMIT = 1000
 
@@ -94,18 +95,6 @@ HEADER = {
 }  # fmt: skip
 
 
-def box(kind: bytes, content: bytes) -> bytes:
-    return (8 + len(content)).to_bytes(4, "big") + kind + content
-
-
-def fragment(frames: int) -> bytes:
-    """A moof (one video track, a key frame first, 3600 ticks each) and its mdat."""
-    tfhd = box(b"tfhd", (0x020020).to_bytes(4, "big") + (1).to_bytes(4, "big") + (0x01010000).to_bytes(4, "big"))
-    samples = b"".join((3600).to_bytes(4, "big") + (10).to_bytes(4, "big") for _ in range(frames))
-    trun = box(b"trun", (0x000305).to_bytes(4, "big") + frames.to_bytes(4, "big") + bytes(4) + (0x02000000).to_bytes(4, "big") + samples)
-    return box(b"moof", box(b"mfhd", bytes(8)) + box(b"traf", tfhd + trun)) + box(b"mdat", bytes(10 * frames))
-
-
 def test_a_file_that_is_nothing_but_its_header_is_no_segment() -> None:
     with tempfile.TemporaryDirectory() as folder:
         Spool(Path(folder), 1 << 20).create("cam", HEADER)
@@ -117,7 +106,7 @@ def test_a_file_that_is_nothing_but_its_header_is_no_segment() -> None:
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.integers(1, 5), min_size=1, max_size=4), st.floats(0, 1), st.booleans())
 def test_a_crash_at_any_byte_keeps_whole_fragments(counts: list[int], share: float, finished: bool) -> None:
-    head = box(b"ftyp", b"iso5") + box(b"moov", bytes(20))
+    head = HEAD
     fragments = [fragment(count) for count in counts]
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)

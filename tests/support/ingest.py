@@ -81,12 +81,20 @@ def channel(channel_id: str, number: int, url: str, **more: Any) -> dict[str, An
 
 @asynccontextmanager
 async def ingest(
-    *channels: dict[str, Any], data_dir: Path | None = None, clock: Clock | None = None, take: bool = True, **settings: Any
+    *channels: dict[str, Any],
+    data_dir: Path | None = None,
+    clock: Clock | None = None,
+    take: bool = True,
+    min_free_bytes: int = 0,
+    **settings: Any,
 ) -> AsyncIterator[Received]:
-    """A running ingest service. `settings` go to its section; segments of 1 s and quick reconnects unless told otherwise."""
+    """A running ingest service. `settings` go to its section; segments of 1 s and quick reconnects unless told otherwise.
+
+    `min_free_bytes`: kept free on the disk; nothing on that of the tests.
+    """
     clock = clock or SystemClock()
     section = {"segment_s": 1, "reconnect_min_s": 0.1, "reconnect_max_s": 0.5, "status_every_s": 0.5} | settings
-    site = SiteConfig.model_validate({"channels": list(channels), "ingest": section})
+    site = SiteConfig.model_validate({"channels": list(channels), "ingest": section, "storage": {"min_free_bytes": min_free_bytes}})
     bus = EmbeddedBus(clock)
     await bus.start()
     with tempfile.TemporaryDirectory() as scratch:

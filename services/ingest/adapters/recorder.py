@@ -15,7 +15,8 @@ from av.packet import Packet
 from services.ingest.adapters.audio import AudioTrack
 from services.ingest.adapters.camera import TICK, Camera
 from services.ingest.adapters.muxer import SegmentMuxer
-from services.ingest.adapters.spool import Spool, SpoolFile
+from services.ingest.adapters.spool import Spool
+from services.ingest.adapters.spool_file import SpoolFile
 from services.ingest.core.parameter_sets import (
     SCAN_BYTES,
     complete,

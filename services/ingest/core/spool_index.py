@@ -36,8 +36,13 @@ class SpoolIndex:
     _waiting: dict[str, deque[Entry]] = field(default_factory=dict)
     _bytes: dict[str, int] = field(default_factory=dict)
 
-    def restore(self, entries: list[Entry]) -> None:
-        """Take what a folder held at start. It may be more than `max_bytes` (the limit was lowered): nothing is given up."""
+    def restore(self, entries: list[Entry], *, next_number: int = 0) -> None:
+        """Take what a folder held at start. It may be more than `max_bytes` (the limit was lowered): nothing is given up.
+
+        Args:
+            next_number: numbers below it are taken, by these entries or by files that do not wait.
+        """
+        self.next_number = next_number
         for entry in sorted(entries, key=lambda entry: entry.number):
             self.used_bytes += entry.size_bytes
             self._append(entry)
