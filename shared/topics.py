@@ -56,6 +56,8 @@ class Topic(Generic[M]):
             to such a topic is acknowledged when each of them has committed it; on Kafka the broker's acks=all does it.
         capacity, capacity_bytes: of the embedded log, per partition: messages and payload bytes not yet read by the slowest group.
         on_full: what the embedded log does then.
+        kept: the embedded log keeps the topic in files, as a broker would: messages and commits survive a restart, readers do not make
+            messages leave. `capacity` and `capacity_bytes` bound the files; then, and after `retention_ns`, the oldest are dropped.
     """
 
     name: str
@@ -70,6 +72,7 @@ class Topic(Generic[M]):
     capacity: int = 1024
     capacity_bytes: int = 64 * MIB
     on_full: OnFull = OnFull.BLOCK
+    kept: bool = False
 
     def partition_of(self, message: Message) -> int:
         """The partition of a message: by channel number, not by hash, so that few channels spread evenly."""
@@ -103,8 +106,9 @@ ALARMS = Topic("alarms", AlarmMessage, CHANNEL_PARTITIONS, 7 * DAY_NS, ("alarms"
 ACTIONS = Topic("actions", ActionMessage, CHANNEL_PARTITIONS, 7 * DAY_NS, ("alarms", "storage"), ("storage", "alarms", "console"))
 RECORDINGS = Topic("recordings", RecordingMessage, CHANNEL_PARTITIONS, 7 * DAY_NS, ("storage",), ("console", "alarms"))
 DEAD_LETTERS = Topic(
-    "dead-letters", DeadLetter, 1, 7 * DAY_NS, ("any",), ("people",), max_message_bytes=17 * MIB, on_full=OnFull.DROP_OLDEST
-)
+    "dead-letters", DeadLetter, 1, 7 * DAY_NS, ("any",), ("people",), max_message_bytes=17 * MIB,
+    capacity=10_000, capacity_bytes=256 * MIB, on_full=OnFull.DROP_OLDEST, kept=True,
+)  # fmt: skip
 
 ALL: tuple[Topic[Any], ...] = (
     SEGMENTS, FRAMES, CHANNEL_STATUS, DETECTIONS, EVENTS, ALARMS, ACTIONS, RECORDINGS, DEAD_LETTERS,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from rich.table import Table
@@ -11,10 +12,15 @@ from rich.text import Text
 
 from services.cli.lock import DataDirLock
 from services.cli.output import ERR, OUT, count, say
+from services.cli.topics import duration
+from shared.bus.journal import stored
 from shared.config.site import SiteConfig
-from shared.domain.clock import Clock
-from shared.domain.errors import ConfigError
+from shared.domain.clock import NS_PER_S, Clock
+from shared.domain.errors import ConfigError, UndecodableMessage
 from shared.domain.redact import redact
+from shared.messages import DeadLetter
+from shared.messages.codec import decode
+from shared.topics import DEAD_LETTERS
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +62,31 @@ async def _check(site: SiteConfig, data_dir: Path, clock: Clock, deep: bool) -> 
 
     problems = [Problem("storage", found.text, found.repairable) for found in await check_storage(site, data_dir, deep=deep)]
     return problems + [Problem("alarms", what) for what in await check_alarms(site, data_dir, clock.now_ns())]
+
+
+def dead_letters(site: SiteConfig) -> list[str]:
+    """What services refused and is kept beside the store, oldest first: when, where it came from, why, how large."""
+    data_dir = Path(site.data_dir).absolute()
+    lines = []
+    for place, wire in stored(data_dir / DEAD_LETTERS.name):
+        when = datetime.fromtimestamp(place.timestamp_ns / NS_PER_S, site.site.zone).strftime("%Y-%m-%d %H:%M:%S")
+        try:
+            letter = decode(DeadLetter, wire.value, wire.headers)
+        except UndecodableMessage as error:
+            lines.append(f"{when}: not readable: {error}")
+        else:
+            lines.append(f"{when}: {letter.origin} ({len(letter.raw)} bytes): {letter.reason}")
+    return lines
+
+
+def print_dead_letters(lines: list[str]) -> None:
+    """A line for each; nothing when there are none."""
+    if not lines:
+        return
+    say(f"Dead letters: {count(len(lines), 'message')} that no service could handle", style="bold yellow")
+    for line in lines:
+        say(f"  {redact(line)}")
+    say(f"They are kept in data_dir/{DEAD_LETTERS.name}, for {duration(DEAD_LETTERS.retention_ns)} at most, and are in no recording.")
 
 
 def print_problems(problems: list[Problem], site_file: Path) -> bool:

@@ -94,9 +94,11 @@ def check(
 
     Exit code 1 when something is wrong; 0 when the store is in order, or has only what the next start repairs by itself.
     """
-    from services.cli.check import check_site, print_problems
+    from services.cli.check import check_site, dead_letters, print_dead_letters, print_problems
 
-    problems = check_site(load_site(site_file), _CLOCK, deep=deep)
+    site = load_site(site_file)
+    problems = check_site(site, _CLOCK, deep=deep)
+    print_dead_letters(dead_letters(site))
     if print_problems(problems, site_file):
         raise typer.Exit(PROBLEMS)
 

@@ -81,6 +81,9 @@ def _retention(topic: Topic[Any]) -> str:
 
 
 def _embedded(topic: Topic[Any]) -> str:
+    if topic.kept:
+        bound = f"at most {topic.capacity} messages and {topic.capacity_bytes // MIB} MiB"
+        return f"in files of the data folder, {bound}; then the oldest are dropped, which is reported"
     bound = f"at most {topic.capacity} messages and {topic.capacity_bytes // MIB} MiB a partition wait for the slowest group"
     return f"{bound}; then {'the writer waits' if topic.on_full is OnFull.BLOCK else 'the oldest are dropped and counted'}"
 

@@ -43,7 +43,7 @@ def make_bus(site: SiteConfig, clock: Clock) -> Bus:
         return KafkaAdapter(site.bus, clock, client_id=site.device.id)
     from shared.bus.embedded import EmbeddedBus
 
-    return EmbeddedBus(clock)
+    return EmbeddedBus(clock, Path(site.data_dir).absolute())
 
 
 class Wiring:

@@ -6,6 +6,8 @@ What it promises beyond `port.py`:
   all live readers have read it. A BLOCK topic that no group ever joined keeps the newest `capacity` messages and drops older ones.
 - A group goes on counting after its last member left: its messages wait for it, and a BLOCK topic then blocks its writers.
 - Groups named by `Topic.durable_by` count from the first message on; they always begin at the oldest.
+- Kept topics (`Topic.kept`) are in files, once a data folder is given: fsynced before a publish is acknowledged, there again after a
+  restart with their offsets and with what groups had committed; readers do not make their messages leave.
 - Consumers are woken by the publish itself; nothing polls.
 - Everything is called from the one event loop; other threads use `loop.call_soon_threadsafe`.
 """
@@ -15,19 +17,27 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
 from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
+import structlog
+
 from shared.bus.groups import assign
+from shared.bus.journal import OnFile
+from shared.bus.kept import KeptPartition
 from shared.bus.log import PartitionLog
-from shared.bus.port import Position
+from shared.bus.port import Position, Record
 from shared.bus.reader import EmbeddedConsumer, Partition, TopicPartition, Waiting
 from shared.domain.clock import Clock
 from shared.domain.errors import BusUnavailable, MessageTooLarge
 from shared.domain.media import Picture
 from shared.messages import Message
-from shared.topics import Topic
+from shared.topics import ALL, Topic
+
+log = structlog.get_logger(__name__)
 
 M = TypeVar("M", bound=Message)
 
@@ -80,10 +90,23 @@ def bus_at(url: str) -> EmbeddedBus:
 
 
 class EmbeddedBus:
-    """A `Bus` in memory; also its own `Producer`."""
+    """A `Bus` in memory; also its own `Producer`.
 
-    def __init__(self, clock: Clock) -> None:
+    Args:
+        data_dir: kept topics are in files below it; None: in memory, as all others.
+        topics: among which the kept ones are.
+    """
+
+    def __init__(self, clock: Clock, data_dir: Path | None = None, topics: Sequence[Topic[Any]] = ALL) -> None:
         self._clock = clock
+        #: Called with a kept topic and how many of its oldest messages gave way for newer ones.
+        self.on_dropped: Callable[[Topic[Any], int], None] = lambda topic, count: None
+        self._kept = {
+            topic.name: KeptPartition(topic, data_dir / topic.name, clock, partial(self._dropped, topic))
+            for topic in topics
+            if topic.kept and data_dir is not None
+        }
+        self._filing: set[asyncio.Task[Position]] = set()
         self._partitions: dict[TopicPartition, Partition] = {}
         self._groups: dict[str, _Group] = {}
         self._live: set[EmbeddedConsumer] = set()
@@ -98,12 +121,20 @@ class EmbeddedBus:
     def faust_url(self) -> str:
         return f"embedded://{self._name}"
 
+    def trouble(self) -> str:
+        return ""
+
     async def start(self) -> None:
+        """As the port says. Raises: BusUnavailable: the files of a kept topic cannot be used."""
+        for name, kept in self._kept.items():
+            self._partitions.pop((name, 0), None)
+            await kept.open()
         self._running = True
 
     async def stop(self) -> None:
         """Close all consumers; writers that wait, and messages that no group made durable, get `BusUnavailable`."""
         self._running = False
+        await asyncio.gather(*self._filing, return_exceptions=True)
         for consumer in [*self._live, *(member for group in self._groups.values() for member in group.members)]:
             await consumer.close()
         for partition in self._partitions.values():
@@ -121,6 +152,8 @@ class EmbeddedBus:
             raise self._stopped()
         size = _check_size(topic, message)
         partition = self._partition(topic, topic.partition_of(message))
+        if topic.name in self._kept:
+            return await self._file(partition, message)
         if not partition.waiting and partition.log.make_room(size):
             return self._append(partition, message, size)
         waiting = Waiting(message, size, asyncio.get_running_loop().create_future())
@@ -214,7 +247,43 @@ class EmbeddedBus:
                 waiting.admitted.set_result(self._append(partition, waiting.message, waiting.size))
             partition.waiting.popleft()
 
+    async def load(self, partition: Partition, record: Record[Message]) -> Record[Message] | None:
+        """What an entry of a kept topic stands for; None: it is gone."""
+        if not isinstance(record.message, OnFile):
+            return record
+        place = record.message.place
+        message = await self._kept[partition.topic.name].load(place) if place is not None else None
+        return None if message is None else replace(record, key=partition.topic.key_of(message), message=message)
+
+    async def keep_commit(self, group: str, partition: Partition) -> None:
+        """What a group has committed of a kept topic outlives the process."""
+        if (kept := self._kept.get(partition.topic.name)) is not None:
+            await kept.keep_commit(group)
+
     # -- inside
+
+    async def _file(self, partition: Partition, message: Message) -> asyncio.Future[Position]:
+        """To a kept topic. It goes on when its writer is cancelled: what is half written is a message too."""
+        task = asyncio.create_task(self._append_to_file(partition, message))
+        self._filing.add(task)
+        task.add_done_callback(self._filed)
+        await asyncio.wait([task])
+        return task
+
+    async def _append_to_file(self, partition: Partition, message: Message) -> Position:
+        offset = await self._kept[partition.topic.name].append(message)
+        for reader in partition.readers:
+            reader.wake(partition)
+        return Position(partition.topic.name, partition.number, offset)
+
+    def _filed(self, task: asyncio.Task[Position]) -> None:
+        self._filing.discard(task)
+        if not task.cancelled():
+            task.exception()  # the owner may have gone already: not an error that nobody saw
+
+    def _dropped(self, topic: Topic[Any], count: int) -> None:
+        log.warning("the oldest kept messages were dropped to make room", topic=topic.name, messages=count)
+        self.on_dropped(topic, count)
 
     def _append(self, partition: Partition, message: Message, size: int) -> asyncio.Future[Position]:
         offset = partition.log.append(self._clock.now_ns(), message, size)
@@ -231,8 +300,9 @@ class EmbeddedBus:
         key = (topic.name, number)
         partition = self._partitions.get(key)
         if partition is None:
-            log = PartitionLog(topic.capacity, topic.capacity_bytes, topic.on_full, topic.durable_by)
-            partition = self._partitions[key] = Partition(topic, number, log)
+            kept = self._kept.get(topic.name)
+            messages = kept.log if kept is not None else PartitionLog(topic.capacity, topic.capacity_bytes, topic.on_full, topic.durable_by)
+            partition = self._partitions[key] = Partition(topic, number, messages)
         return partition
 
     def _partitions_of(self, topics: Iterable[Topic[Any]], number: int | None = None) -> list[Partition]:

@@ -7,7 +7,9 @@ still ours. Members of a group share partitions round robin.
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 import structlog
@@ -23,6 +25,7 @@ from shared.domain.clock import NS_PER_MS, Clock
 from shared.domain.errors import BusError, BusUnavailable, ConfigError, MessageTooLarge, UndecodableMessage
 from shared.messages import DeadLetter, Message
 from shared.messages.codec import META, Wire, encode
+from shared.supervise import Supervisor
 from shared.topics import ALL, DEAD_LETTERS, MIB, Topic
 
 log = structlog.get_logger(__name__)
@@ -32,6 +35,11 @@ M = TypeVar("M", bound=Message)
 #: The active log segment is never deleted: small ones, so that retention by bytes and minutes is kept. On disk per partition.
 LOG_SEGMENT_BYTES = 128 * MIB
 METADATA_RETRY_S = 0.05
+
+
+#: How long `start` waits for the broker, before it goes on and leaves connecting to a loop of its own.
+FIRST_TRY_S = 3.0
+CONNECT_BACKOFF_MIN_S, CONNECT_BACKOFF_MAX_S = 0.5, 5.0
 
 
 class KafkaBus:
@@ -46,6 +54,9 @@ class KafkaBus:
         self._where = f"kafka {', '.join(config.brokers)}"
         self._producer = KafkaProducer(self._where)
         self._consumers: set[KafkaConsumer] = set()
+        self._supervisor = Supervisor(clock)
+        self._ready = asyncio.Event()  # connected, or stopped: nobody waits any longer
+        self._missing = "the bus does not run"
 
     @property
     def producer(self) -> KafkaProducer:
@@ -54,21 +65,65 @@ class KafkaBus:
     def faust_url(self) -> str:
         return ";".join(f"kafka://{broker}" for broker in self._config.brokers)
 
+    def trouble(self) -> str:
+        return self._missing or self._producer.trouble
+
     async def start(self) -> None:
+        self._supervisor, self._ready = Supervisor(self._clock), asyncio.Event()
+        tried: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._missing = f"{self._where}: no answer yet"
+        self._supervisor.spawn("bus.connect", partial(self._connect_loop, tried))
+        try:
+            await asyncio.wait([tried], timeout=FIRST_TRY_S)
+            if tried.done():
+                tried.result()
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def _connect_loop(self, tried: asyncio.Future[None]) -> None:
+        """Until it is connected. The first attempt settles `tried`, with an error only where trying again cannot help."""
+        backoff_s = CONNECT_BACKOFF_MIN_S
+        while not self._ready.is_set():
+            try:
+                await self._connect()
+            except (BusError, ConfigError) as error:
+                if str(error) != self._missing:
+                    log.warning("the bus is not there, it is tried again", reason=str(error))
+                self._missing = str(error)
+                if isinstance(error, ConfigError) and not tried.done():
+                    tried.set_exception(error)
+                    return
+            else:
+                self._missing = ""
+                self._ready.set()
+                log.info("the bus is connected", brokers=", ".join(self._config.brokers))
+            if not tried.done():
+                tried.set_result(None)
+            if not self._ready.is_set():
+                await self._clock.sleep(backoff_s * random.uniform(0.5, 1.0))
+                backoff_s = min(backoff_s * 2, CONNECT_BACKOFF_MAX_S)
+
+    async def _connect(self) -> None:
         try:
             await self._create_topics()
             await self._producer.open(list(self._config.brokers), self._client_id, max(topic.max_message_bytes for topic in self._topics))
         except (KafkaError, OSError) as error:
-            await self.stop()
-            raise BusUnavailable(f"the broker does not answer: {error}", where=self._where, hint="is it running?") from error
+            why = "" if "bootstrap" in str(error) else f": {type(error).__name__}: {error}"
+            raise BusUnavailable(f"the broker does not answer{why}", where=self._where, hint="is it running?") from error
 
     async def stop(self) -> None:
+        self._missing = self._missing or "the bus does not run"
+        await self._supervisor.stop()
+        self._ready.set()
         for consumer in list(self._consumers):
             await consumer.close()
         await self._producer.close()
 
     async def consumer(self, topics: Sequence[Topic[Any]], *, group: str | None, from_start: bool = True) -> KafkaConsumer:
-        """As the port says. Raises: BusUnavailable."""
+        await self._ready.wait()
+        if self._missing:
+            raise BusUnavailable(self._missing)
         consumer = KafkaConsumer(topics, group, self._where, bury=self._bury, forget=self._consumers.discard)
         self._consumers.add(consumer)
         try:
@@ -144,6 +199,8 @@ class KafkaProducer:
     def __init__(self, where: str) -> None:
         self._where = where
         self._producer: AIOKafkaProducer | None = None
+        #: Why the last message was not acknowledged; empty: it was.
+        self.trouble = ""
 
     async def open(self, brokers: list[str], client_id: str, largest_bytes: int) -> None:
         producer = AIOKafkaProducer(
@@ -168,7 +225,7 @@ class KafkaProducer:
 
     async def enqueue(self, topic: Topic[M], message: M) -> asyncio.Future[Position]:
         if self._producer is None:
-            raise BusUnavailable("the bus does not run", where=self._where)
+            raise BusUnavailable("not connected", where=self._where)
         wire = encode(message)
         if len(wire.value) > topic.max_message_bytes:
             raise MessageTooLarge(f"{len(wire.value)} bytes; the topic takes {topic.max_message_bytes}", where=f"topic {topic.name}")
@@ -195,9 +252,11 @@ class KafkaProducer:
         elif done.cancelled():
             acknowledged.set_exception(BusUnavailable("the producer was closed", where=self._where))
         elif (error := done.exception()) is not None:
-            acknowledged.set_exception(our_error(error, self._where))
+            mapped = our_error(error, self._where)
+            self.trouble = str(mapped) if isinstance(mapped, BusUnavailable) else ""
+            acknowledged.set_exception(mapped)
         else:
-            result = done.result()
+            result, self.trouble = done.result(), ""
             acknowledged.set_result(Position(topic.name, result.partition, result.offset))
         if not acknowledged.cancelled():
             acknowledged.exception()  # the owner may have gone: not an error that nobody saw

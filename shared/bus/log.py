@@ -35,19 +35,23 @@ class PartitionLog:
 
     Args:
         required: groups that count from the first message on, whether they have joined or not (`Topic.durable_by`).
+        retained: readers do not make messages leave; only `make_room` and `expire` do.
+        first: offset of the first message.
 
     Raises:
         ValueError: messages that must become durable may not be dropped.
     """
 
-    def __init__(self, capacity: int, capacity_bytes: int, on_full: OnFull, required: Iterable[str] = ()) -> None:
-        self._capacity, self._capacity_bytes, self._on_full = capacity, capacity_bytes, on_full
+    def __init__(
+        self, capacity: int, capacity_bytes: int, on_full: OnFull, required: Iterable[str] = (), *, retained: bool = False, first: int = 0
+    ) -> None:
+        self._capacity, self._capacity_bytes, self._on_full, self._retained = capacity, capacity_bytes, on_full, retained
         self._required = tuple(required)
         if self._required and on_full is OnFull.DROP_OLDEST:
             raise ValueError("a topic with durable_by cannot drop its oldest messages")
         self._entries: deque[Entry] = deque()
         self._bytes = 0
-        self._end = 0
+        self._end = first
         self._committed: dict[str, int] = dict.fromkeys(self._required, 0)
         self._live: dict[Hashable, int] = {}
 
@@ -76,6 +80,11 @@ class PartitionLog:
             self._drop_oldest()
         return True
 
+    def expire(self, before_ns: int) -> None:
+        """Drop the oldest messages that were published before `before_ns`."""
+        while self._entries and self._entries[0].timestamp_ns < before_ns:
+            self._drop_oldest()
+
     def append(self, timestamp_ns: int, message: Message, size_bytes: int) -> int:
         """Take a message for which `make_room` said yes; its offset."""
         offset = self._end
@@ -96,6 +105,10 @@ class PartitionLog:
     def join(self, group: str, *, from_start: bool) -> None:
         """A group begins to count. One that has a committed offset, or is required, keeps its place."""
         self._committed.setdefault(group, self.first if from_start else self._end)
+
+    def restore(self, group: str, next_offset: int) -> None:
+        """What a group had committed before this process began."""
+        self._committed[group] = min(max(next_offset, self.first), self._end)
 
     def commit(self, group: str, next_offset: int) -> bool:
         """The group has handled everything below `next_offset`. False: it had already."""
@@ -137,7 +150,7 @@ class PartitionLog:
 
     def _trim(self) -> None:
         """Forget what everyone is done with. Without any group the messages stay, for the first one that joins."""
-        if not self._committed:
+        if not self._committed or self._retained:
             return
         floor = min((*self._committed.values(), *self._live.values()))
         while self._entries and self._entries[0].offset < floor:

@@ -111,11 +111,18 @@ class Bus(Protocol):
         """Where a Faust app finds this bus (`shared/faust/worker.py`)."""
         ...
 
+    def trouble(self) -> str:
+        """What keeps the bus from working now, for people; empty: nothing."""
+        ...
+
     async def start(self) -> None:
         """Connect, and create the topics of `shared/topics.py` that are missing.
 
+        While the broker does not answer it is tried again beside the caller: `trouble` says so, publishing raises `BusUnavailable`, and
+        `consumer` waits.
+
         Raises:
-            BusUnavailable: the broker does not answer.
+            ConfigError: the broker has topics that cannot be used.
         """
         ...
 
@@ -126,7 +133,12 @@ class Bus(Protocol):
     async def consumer(self, topics: Sequence[Topic[Any]], *, group: str | None, from_start: bool = True) -> Consumer:
         """Join `group` on `topics` (all of one group use the same topics). Without a group: everything from now on.
 
+        Waits until the bus is connected for the first time.
+
         Args:
             from_start: where a group begins that has committed nothing: the oldest message held, or only new ones.
+
+        Raises:
+            BusUnavailable: the bus does not run, or the broker went away.
         """
         ...

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from shared.bus.journal import OnFile
 from shared.bus.log import PartitionLog
 from shared.bus.port import Position, Record
 from shared.domain.errors import BusUnavailable
@@ -27,6 +28,10 @@ class Owner(Protocol):
     def commit(self, group: str, partition: Partition, next_offset: int) -> None: ...
 
     def admit(self, partition: Partition) -> None: ...
+
+    async def load(self, partition: Partition, record: Record[Message]) -> Record[Message] | None: ...
+
+    async def keep_commit(self, group: str, partition: Partition) -> None: ...
 
 
 @dataclass(slots=True)
@@ -74,7 +79,7 @@ class EmbeddedConsumer:
         self, *, max_records: int, timeout_s: float, per_partition: int | None = None, only: Callable[[TopicPartition], bool] | None = None
     ) -> list[Record[Message]]:
         """As `poll`, with at most `per_partition` messages of each partition, and only from partitions for which `only` is true."""
-        records = self._take(max_records, per_partition, only)
+        records = await self._loaded(self._take(max_records, per_partition, only))
         if records or timeout_s <= 0 or self._closed:
             self._check_open()
             return records
@@ -87,7 +92,7 @@ class EmbeddedConsumer:
         finally:
             self._waiter = None
         self._check_open()
-        return self._take(max_records, per_partition, only)
+        return await self._loaded(self._take(max_records, per_partition, only))
 
     async def commit(self, positions: Sequence[Position]) -> None:
         if self.group is None:
@@ -96,6 +101,8 @@ class EmbeddedConsumer:
             partition = self._owned.get((position.topic, position.partition))
             if partition is not None:  # else it has moved to another member, which starts at the committed offset
                 self._bus.commit(self.group, partition, position.offset + 1)
+                if partition.topic.kept:
+                    await self._bus.keep_commit(self.group, partition)
 
     def assignment(self) -> frozenset[TopicPartition]:
         return frozenset(self._owned)
@@ -198,6 +205,24 @@ class EmbeddedConsumer:
                 partition.log.follow(self, self._positions[key])
                 self._bus.admit(partition)
         return [Record(Position(topic, number, e.offset), key_of(e.message), e.timestamp_ns, e.message) for e in entries]
+
+    async def _loaded(self, records: list[Record[Message]]) -> list[Record[Message]]:
+        """The messages that entries of kept topics stand for; those that are gone are skipped."""
+        if not any(isinstance(record.message, OnFile) for record in records):
+            return records
+        found: list[Record[Message]] = []
+        try:
+            for record in records:
+                loaded = await self._bus.load(self._owned[(record.position.topic, record.position.partition)], record)
+                self._skipped += loaded is None
+                found += [] if loaded is None else [loaded]
+        except BaseException:  # cancelled: nothing is given, so nothing is read
+            for record in reversed(records):
+                key = (record.position.topic, record.position.partition)
+                if key in self._owned:
+                    self.seek(key, record.position.offset)
+            raise
+        return found
 
     def _check_open(self) -> None:
         if self._closed:

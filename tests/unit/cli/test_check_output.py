@@ -6,7 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from services.cli.check import Problem, print_problems
+from services.cli.check import Problem, dead_letters, print_dead_letters, print_problems
+from shared.bus.embedded import EmbeddedBus
+from shared.config.load import parse_site
+from shared.domain.clock import ManualClock
+from shared.messages import DeadLetter
+from shared.topics import DEAD_LETTERS
 
 WRONG = Problem("storage", "Gate, 2023-11-14 23:13:20 to 23:18:20: its file is missing (S1)")
 CUT_OFF = Problem("storage", "Gate, 2023-11-14 23:18:20 to 23:19:00: the recorder was cut off (S8)", repairable=True)
@@ -28,3 +33,18 @@ def test_what_the_next_start_repairs_is_told_apart(
     out = capsys.readouterr().out
     assert all(part in out for part in said), out
     assert not any(part in out for part in not_said), out
+
+
+async def test_dead_letters_are_named_and_do_not_make_it_fail(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    site = parse_site("data_dir: data\nsite: {time_zone: Europe/Paris}", base_dir=tmp_path)
+    assert dead_letters(site) == []
+    bus = EmbeddedBus(ManualClock(), tmp_path / "data")
+    await bus.start()
+    letter = DeadLetter(origin="segments/3/17", reason="no key frame, from rtsp://u:geheim@cam/1", at_ns=1, raw=b"12345")
+    await bus.publish(DEAD_LETTERS, letter)
+    await bus.stop()
+    print_dead_letters(dead_letters(site))
+    out = capsys.readouterr().out
+    assert "1 message that no service could handle" in out
+    assert "2023-11-14 23:13:20: segments/3/17 (5 bytes): no key frame, from rtsp://u:***@cam/1" in out
+    assert "data_dir/dead-letters" in out
