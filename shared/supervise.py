@@ -14,13 +14,48 @@ from shared.domain.redact import redact
 
 log = structlog.get_logger(__name__)
 
-#: Called with the loop's name and its error every time a loop fails; must not raise.
+#: Called with the loop's name and its error every time a loop fails. Nobody waits for it: it may have to wait for this very loop.
 OnFailure = Callable[[str, BaseException], Awaitable[None]]
 
 BACKOFF_MIN_S = 0.5
 BACKOFF_MAX_S = 30.0
 #: A loop that ran this long is healthy again: its back-off starts anew.
 HEALTHY_AFTER_S = 60.0
+#: Reports of failures under way at once, of one supervisor; what fails beyond that is only logged.
+MAX_REPORTS = 8
+
+
+class Aside:
+    """Short work that is to be done, and that nobody may wait for: `limit` pieces at once, no more. Its owner stops it."""
+
+    def __init__(self, limit: int = MAX_REPORTS) -> None:
+        self._limit = limit
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def run(self, what: str, work: Awaitable[None]) -> None:
+        """Begin `work`; when too much is under way it is dropped, and logged as `what`."""
+        if len(self._tasks) >= self._limit:
+            log.warning("too many at once, one is left out", what=what)
+            if asyncio.iscoroutine(work):
+                work.close()
+            return
+        task = asyncio.ensure_future(_finish(what, work))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def stop(self) -> None:
+        """Cancel what is under way, and wait for its end. Idempotent."""
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _finish(what: str, work: Awaitable[None]) -> None:
+    try:
+        await work
+    except Exception as error:  # the boundary: nobody waits for it, so nobody else would see it
+        log.error("what was to be done aside failed", what=what, exc_info=error)
 
 
 @dataclass
@@ -42,6 +77,7 @@ class Supervisor:
         self._on_failure = on_failure
         self._loops: dict[str, LoopState] = {}
         self._stopping = False
+        self._reports = Aside()
 
     @property
     def loops(self) -> tuple[LoopState, ...]:
@@ -75,6 +111,7 @@ class Supervisor:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await self._reports.stop()
 
     async def _run(self, state: LoopState, loop: Callable[[], Awaitable[None]]) -> None:
         backoff_s = BACKOFF_MIN_S
@@ -87,15 +124,15 @@ class Supervisor:
                 except Exception as error:  # noqa: BLE001  # the boundary: whatever it was, the loop must run again and someone must be told
                     if self._clock.monotonic_ns() - started_ns > HEALTHY_AFTER_S * NS_PER_S:
                         backoff_s = BACKOFF_MIN_S
-                    await self._failed(state, error, backoff_s)
+                    self._failed(state, error, backoff_s)
                 await self._clock.sleep(backoff_s * random.uniform(0.5, 1.0))
                 backoff_s = min(backoff_s * 2, BACKOFF_MAX_S)
         finally:
             state.running = False
 
-    async def _failed(self, state: LoopState, error: Exception, backoff_s: float) -> None:
+    def _failed(self, state: LoopState, error: Exception, backoff_s: float) -> None:
         state.failures += 1
         state.last_error = redact(f"{type(error).__name__}: {error}")
         log.error("loop failed, starting it again", loop=state.name, failures=state.failures, backoff_s=backoff_s, exc_info=error)
         if self._on_failure is not None:
-            await self._on_failure(state.name, error)
+            self._reports.run(f"report that {state.name} failed", self._on_failure(state.name, error))

@@ -6,8 +6,11 @@ import asyncio
 
 import pytest
 
+from shared.bus.embedded import EmbeddedBus
 from shared.domain.clock import ManualClock
-from shared.supervise import BACKOFF_MAX_S, HEALTHY_AFTER_S, Supervisor
+from shared.report import Reporter
+from shared.supervise import BACKOFF_MAX_S, HEALTHY_AFTER_S, MAX_REPORTS, Supervisor
+from shared.topics import EVENTS
 
 
 async def until(condition: object) -> None:
@@ -39,6 +42,60 @@ async def test_a_loop_that_fails_is_reported_and_started_again() -> None:
     assert len(runs) == 3
     assert reports == [("cleaner", "failure 1"), ("cleaner", "failure 2")]
     assert supervisor.loops[0].failures == 2
+
+
+async def test_a_report_that_cannot_get_through_does_not_keep_the_loop_from_starting_again() -> None:
+    clock, runs, under_way = ManualClock(), 0, 0
+
+    async def report(name: str, error: BaseException) -> None:
+        nonlocal under_way
+        under_way += 1
+        try:
+            await asyncio.Event().wait()
+        finally:
+            under_way -= 1
+
+    async def loop() -> None:
+        nonlocal runs
+        runs += 1
+        raise OSError
+
+    supervisor = Supervisor(clock, report)
+    supervisor.spawn("cleaner", loop)
+    for count in range(1, 2 * MAX_REPORTS):
+        await until(lambda: clock.sleepers == 1)
+        assert runs == count
+        clock.advance(BACKOFF_MAX_S)
+    assert under_way == MAX_REPORTS
+    await supervisor.stop()
+    assert under_way == 0
+
+
+async def test_a_full_bus_does_not_delay_the_restart() -> None:
+    """The events topic is full, and the loop that failed is the one that would make room."""
+    clock = ManualClock()
+    bus = EmbeddedBus(clock)
+    await bus.start()
+    consumer = await bus.consumer([EVENTS], group="alarms")
+    reporter = Reporter(bus.producer, clock, "device")
+    for _ in range(EVENTS.capacity // 2):
+        await reporter.tell("clock.jump", "")
+    failed = asyncio.Event()
+
+    async def handle() -> None:
+        if not failed.is_set():
+            failed.set()
+            raise OSError
+        while records := await consumer.poll():
+            await consumer.commit([record.position for record in records])
+
+    supervisor = Supervisor(clock, reporter.loop_failed)
+    supervisor.spawn("alarms", handle)
+    await until(lambda: clock.sleepers == 1)
+    clock.advance(BACKOFF_MAX_S)
+    await until(lambda: consumer.lag() == 0 and bus.held(EVENTS)[0][0] == 0)
+    await supervisor.stop()
+    await bus.stop()
 
 
 async def test_the_back_off_grows_to_its_limit_and_starts_anew_after_a_healthy_run() -> None:
