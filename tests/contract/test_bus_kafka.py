@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import pytest
@@ -20,21 +20,11 @@ from shared.domain.errors import BusUnavailable, ConfigError
 from shared.messages import DeadLetter
 from shared.topics import ALL, DEAD_LETTERS, FRAMES, SEGMENTS
 from tests.contract.bus_contract import DEADLINE_S, BusContract, Topics, event, ids, positions, read
-from tests.support.kafka import KafkaMissing, KafkaServer
+from tests.support.kafka import KafkaServer
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
 
 _NUMBERS = itertools.count()
-
-
-@pytest.fixture(scope="module")
-def broker() -> Iterator[KafkaServer]:
-    try:
-        server = KafkaServer.start()
-    except KafkaMissing as missing:
-        pytest.skip(str(missing))
-    yield server
-    server.stop()
 
 
 @pytest.fixture
@@ -102,11 +92,30 @@ async def test_a_topic_with_other_partitions_is_refused(broker: KafkaServer, bus
     await wrong.stop()
 
 
-async def test_without_a_broker_the_bus_is_unavailable() -> None:
-    bus = KafkaBus(KafkaConfig(brokers=("127.0.0.1:1",)), SystemClock(), client_id="test")
-    with pytest.raises(BusUnavailable, match=r"127\.0\.0\.1:1"):
-        await bus.start()
+async def test_without_a_broker_the_bus_starts_says_so_and_connects_when_one_comes(broker: KafkaServer, topics: Topics) -> None:
+    await asyncio.to_thread(broker.kill)
+    bus = connect(broker, topics)
+    await bus.start()
+    assert bus.trouble() == f"kafka {broker.address}: the broker does not answer (is it running?)"
+    with pytest.raises(BusUnavailable):
+        await bus.producer.publish(topics.events, event(0, "early"))
+    joining = asyncio.create_task(bus.consumer([topics.events], group="g"))
+    await asyncio.to_thread(broker.restart)
+    consumer = await asyncio.wait_for(joining, 60)
+    assert bus.trouble() == ""
+    await bus.producer.publish(topics.events, event(0, "good"))
+    assert ids(await read(consumer, 1)) == ["good"]
     await bus.stop()
+
+
+async def test_who_waits_for_a_broker_that_never_comes_is_told_at_the_stop() -> None:
+    bus = KafkaBus(KafkaConfig(brokers=("127.0.0.1:1",)), SystemClock(), client_id="test")
+    await bus.start()
+    joining = asyncio.create_task(bus.consumer([SEGMENTS], group="g"))
+    await asyncio.sleep(0)
+    await bus.stop()
+    with pytest.raises(BusUnavailable, match=r"127\.0\.0\.1:1"):
+        await joining
 
 
 async def test_a_killed_broker_that_comes_back_has_lost_nothing_acknowledged(broker: KafkaServer, bus: KafkaBus, topics: Topics) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
 import pytest
 from aiokafka import AIOKafkaProducer  # type: ignore[import-untyped]  # aiokafka is untyped
@@ -13,21 +13,11 @@ from shared.domain.clock import SystemClock
 from shared.messages import DeadLetter
 from shared.topics import DEAD_LETTERS, DETECTIONS
 from tests.contract.worker_contract import Story, WorkerContract, story, until
-from tests.support.kafka import KafkaMissing, KafkaServer
+from tests.support.kafka import KafkaServer
 
 __all__ = ["story"]  # a fixture
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
-
-
-@pytest.fixture(scope="module")
-def broker() -> Iterator[KafkaServer]:
-    try:
-        server = KafkaServer.start()
-    except KafkaMissing as missing:
-        pytest.skip(str(missing))
-    yield server
-    server.stop()
 
 
 @pytest.fixture

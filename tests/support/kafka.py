@@ -12,8 +12,11 @@ import subprocess
 import tempfile
 import time
 import uuid
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+import pytest
 
 from tests.support.ports import free_ports
 
@@ -43,11 +46,12 @@ class KafkaServer:
     jars: Path
 
     @classmethod
-    def start(cls) -> KafkaServer:
-        """Raises: KafkaMissing."""
+    def start(cls, port: int | None = None) -> KafkaServer:
+        """Start a broker, on `port` or any free one. Raises: KafkaMissing."""
         jars = _jars()
         folder = Path(tempfile.mkdtemp(prefix="vedette-kafka-"))
-        port, controller = free_ports(2)
+        any_port, controller = free_ports(2)
+        port = port or any_port
         config = folder / "server.properties"
         config.write_text(_properties(folder, port, controller), encoding="utf-8")
         (folder / "log4j.properties").write_text(
@@ -146,3 +150,14 @@ share.coordinator.state.topic.replication.factor=1
 share.coordinator.state.topic.min.isr=1
 group.initial.rebalance.delay.ms=0
 """
+
+
+@pytest.fixture(scope="module")
+def broker() -> Iterator[KafkaServer]:
+    """A running broker of the test module's own; the test is skipped where none can run."""
+    try:
+        server = KafkaServer.start()
+    except KafkaMissing as missing:
+        pytest.skip(str(missing))
+    yield server
+    server.stop()
