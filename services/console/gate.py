@@ -6,6 +6,7 @@ Plain ASGI, so that it covers websockets, static files and streams alike, and so
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from http.cookies import CookieError, SimpleCookie
 from urllib.parse import urlsplit
@@ -40,6 +41,7 @@ SECURITY_HEADERS: Mapping[str, str] = {
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _PUBLIC_PATHS = frozenset({"/healthz", "/login", "/favicon.ico"})
 _PUBLIC_PREFIX = "/public/"
+_PLAIN_QUERY = re.compile(r"[!-~]{1,512}")
 
 
 def _is_public(scope: Scope) -> bool:
@@ -149,7 +151,9 @@ def _origin_of(url: str) -> str:
 
 async def _ask_to_log_in(scope: Scope, send: Send) -> None:
     if scope["type"] == "http" and scope["path"] == "/" and scope["method"] in _SAFE_METHODS:
-        await _respond(scope, send, 303, b"", {"location": "/login"})
+        query = scope.get("query_string", b"").decode("latin-1")
+        kept = f"?{query}" if _PLAIN_QUERY.fullmatch(query) else ""  # a link to a moment is still meant after the login
+        await _respond(scope, send, 303, b"", {"location": f"/login{kept}"})
     elif scope["path"] == "/metrics":
         await _refuse(scope, send, 401, "log in first", {"www-authenticate": 'Basic realm="vedette"'})
     else:

@@ -91,6 +91,11 @@ def _session_routes(site: SiteConfig, authority: Authority, hub: Hub) -> APIRout
         )
         return SessionAnswer(user=login.session.user)
 
+    @router.get("/api/session")
+    async def get_session(request: Request) -> SessionAnswer:
+        """Who is logged in; 401: nobody."""
+        return SessionAnswer(user=request.state.user)
+
     @router.delete("/api/session", status_code=204)
     async def log_out(request: Request, response: Response) -> None:
         """Log out: ends the session and closes its live sockets."""

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import re
-import shutil
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any
 
 import pytest
-from playwright.async_api import Locator, Page, async_playwright, expect
+from playwright.async_api import expect
 
 from services.console.pictures import to_jpeg
 from services.storage.api import router as storage_routes
@@ -23,62 +20,11 @@ from shared.topics import ACTIONS, ALARMS, CHANNEL_STATUS, DETECTIONS, EVENTS, F
 from tests.support import storing
 from tests.support.segments import Feed
 from tests.unit.console import stand
+from tests.unit.console.browser import CHROMIUM, PLAYING, browsing, feeding, reaches
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = [pytest.mark.integration, pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")]
 
 S = 1_000_000_000
-_ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
-
-
-@asynccontextmanager
-async def browsing(s: stand.Stand, *, log_in: bool = True, **context: Any) -> AsyncIterator[Page]:
-    """A page of the console; anything loaded from elsewhere and any error in its scripts fails the test."""
-    problems: list[str] = []
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
-        )
-        page = await (await browser.new_context(viewport={"width": 1440, "height": 900}, **context)).new_page()
-        page.on("pageerror", lambda error: problems.append(str(error)))
-        page.on("console", lambda message: problems.append(message.text) if "Content Security Policy" in message.text else None)
-        page.on(
-            "request", lambda request: None if request.url.startswith((s.console.url, "blob:", "data:")) else problems.append(request.url)
-        )
-        try:
-            await page.goto(s.console.url)
-            if log_in:
-                await page.fill("input[name=password]", s.password)
-                await page.click("button[type=submit]")
-                await page.wait_for_selector(".tile")
-            yield page
-        finally:
-            await browser.close()
-    assert problems == []
-
-
-@asynccontextmanager
-async def feeding(s: stand.Stand, *, boxes: bool = True) -> AsyncIterator[None]:
-    """Gate online, with pictures and, if wanted, their boxes at 10 a second; the boxes come 50 ms after the picture."""
-
-    async def feed() -> None:
-        step = 0
-        while True:
-            now_ns = s.clock.now_ns()
-            await s.bus.producer.publish(CHANNEL_STATUS, stand.status("gate", 1, now_ns))
-            await s.bus.producer.publish(FRAMES, stand.frame("gate", 1, step, now_ns))
-            await s.clock.sleep(0.05)
-            if boxes:
-                await s.bus.producer.publish(DETECTIONS, stand.boxes("gate", 1, step, now_ns))
-            await s.clock.sleep(0.05)
-            step += 1
-
-    task = asyncio.create_task(feed())
-    try:
-        yield
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
 
 
 async def test_a_person_logs_in_and_out(tmp_path: Path) -> None:
@@ -247,15 +193,12 @@ def record(s: stand.Stand, tmp_path: Path) -> int:
     return start_ns
 
 
-_PLAYING = "video:not([hidden])"
-
-
 async def test_an_alarm_plays_at_its_moment_and_on_into_the_next_files(tmp_path: Path) -> None:
     async with stand.running(tmp_path) as s:
         start_ns = record(s, tmp_path)
         s.answers.alarms["a1"] = stand.alarm("a1", "gate", 1, start_ns + 4 * S)
         async with browsing(s) as page:
-            playing = page.locator(_PLAYING)
+            playing = page.locator(PLAYING)
             await page.get_by_role("button", name="Play back: Over the fence").click()
             await expect(playing).to_have_attribute("data-file", "r0")
             await expect(page.locator(".stamp")).to_be_visible()
@@ -270,13 +213,6 @@ async def test_an_alarm_plays_at_its_moment_and_on_into_the_next_files(tmp_path:
             await expect(page.locator(".wall")).to_be_visible()
 
 
-async def _reaches(playing: Locator, seconds: float) -> None:
-    async def there() -> bool:
-        return float(await playing.evaluate("video => video.currentTime")) > seconds
-
-    await storing.until(there, what=f"playback reaches {seconds} s of its file")
-
-
 async def test_a_fresh_alarm_plays_on_as_its_file_grows_and_into_the_next(tmp_path: Path) -> None:
     config = storing.site("gate", storage={"file_s": 6})
     async with (
@@ -288,16 +224,16 @@ async def test_a_fresh_alarm_plays_on_as_its_file_grows_and_into_the_next(tmp_pa
         await kept.keep(*feed.take(2))
         s.answers.alarms["a1"] = stand.alarm("a1", "gate", 1, start_ns + 3 * S)
         async with browsing(s) as page:
-            playing = page.locator(_PLAYING)
+            playing = page.locator(PLAYING)
             await page.get_by_role("button", name="Play back: Over the fence").click()
             first = await playing.get_attribute("data-file")
             await expect(page.locator(".screen-note")).to_contain_text("newest footage", timeout=20_000)
             await kept.keep(*feed.take(3))  # the file is 5 s long now, and still open
-            await _reaches(playing, 3.5)
+            await reaches(playing, 3.5)
             assert await playing.get_attribute("data-file") == first
             await kept.keep(*feed.take(4))  # closes it, begins another
             await expect(playing).not_to_have_attribute("data-file", str(first), timeout=20_000)
-            await _reaches(playing, 1.5)
+            await reaches(playing, 1.5)
 
 
 async def test_a_click_near_now_plays_the_newest_that_is_stored(tmp_path: Path) -> None:
@@ -309,9 +245,9 @@ async def test_a_click_near_now_plays_the_newest_that_is_stored(tmp_path: Path) 
         s.answers.alarms["a2"] = stand.alarm("a2", "yard", 2, s.clock.now_ns(), source="yard", kind="intrusion")
         async with browsing(s) as page:
             await page.get_by_role("button", name="Play back: Over the fence").click()
-            playing = page.locator(_PLAYING)
+            playing = page.locator(PLAYING)
             await expect(playing).to_have_attribute("data-file", "r0")
-            await _reaches(playing, 3.5)
+            await reaches(playing, 3.5)
             await page.get_by_role("button", name="Play back: Yard at night").click()
             await expect(page.locator(".screen-note")).to_contain_text("Not stored yet")
 
@@ -399,7 +335,7 @@ async def test_the_time_bar_shows_what_is_kept_and_a_click_plays_it(tmp_path: Pa
             assert len(found["none"]) > 50 * len(found["alarm"])
             # A pixel is 4 s here: a click just before the first file plays that file.
             await track.click(position={"x": found["general"][0] - 1, "y": 10})
-            await expect(page.locator(_PLAYING)).to_have_attribute("data-file", re.compile("r[01]"))
+            await expect(page.locator(PLAYING)).to_have_attribute("data-file", re.compile("r[01]"))
             await track.focus()
             await page.keyboard.press("Home")
             assert "no recording" in (await track.get_attribute("aria-valuetext") or "")

@@ -134,8 +134,13 @@ def _alarms_router(answers: Answers) -> APIRouter:
     router = APIRouter(prefix="/api")
 
     @router.get("/alarms")
-    async def alarms(limit: int = 100) -> dict[str, Any]:
-        return {"alarms": sorted(answers.alarms.values(), key=lambda alarm: -alarm.start_ns)[:limit]}
+    async def alarms(channel: str | None = None, from_ns: int = 0, to_ns: int = 2**63, limit: int = 100) -> dict[str, Any]:
+        found = [
+            alarm
+            for alarm in answers.alarms.values()
+            if channel in (None, alarm.channel) and alarm.start_ns <= to_ns and (alarm.end_ns or 2**63) >= from_ns
+        ]
+        return {"alarms": sorted(found, key=lambda alarm: -alarm.start_ns)[:limit]}
 
     @router.post("/alarms/{id_}/acknowledge")
     async def acknowledge(id_: str, request: Request) -> AlarmMessage:

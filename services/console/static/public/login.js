@@ -8,11 +8,22 @@ function fail(text) {
   form.elements.password.select();
 }
 
+/** To the page, and to the moment that the link meant. */
+function goOn() {
+  location.replace(`/${location.search}`);
+}
+
+/** Browsers hold the cookie back when a link of another site is followed: whoever is logged in already goes on. */
+async function skipIfLoggedIn() {
+  const response = await fetch("/api/session").catch(() => null);
+  if (response?.ok) goOn();
+}
+
 async function submit() {
   const body = JSON.stringify({ user: form.elements.user.value.trim(), password: form.elements.password.value.trim() });
   const response = await fetch("/api/session", { method: "POST", headers: { "content-type": "application/json" }, body });
   if (response.ok) {
-    location.replace("/");
+    goOn();
     return;
   }
   const answer = await response.json().catch(() => ({}));
@@ -33,3 +44,5 @@ form.addEventListener("submit", async (event) => {
     button.disabled = false;
   }
 });
+
+skipIfLoggedIn();

@@ -2,16 +2,19 @@
 
 import { api, snapshotUrl } from "./api.js";
 import { empty, h, icon, iconButton, prose, segments } from "./dom.js";
-import { directionText, durationText, exceptionText, kindText, momentText, msOf, sentence, targetText } from "./format.js";
+import { directionText, durationText, exceptionText, kindText, momentText, msOf, nsOf, sentence, targetText } from "./format.js";
 
 const MOST = 200;
 const PICTURE_TRIES = 4;
+/** An alarm belongs to a moment this close to it. */
+const NEAR_MS = 1000;
 
 export class Alarms {
   #items = new Map();
   #filter = "all";
   #problem = null;
   #chosen = null;
+  #kept = null; // the alarm of a link: it stays in the list, however old
 
   constructor(element, site, live, actions) {
     this.channels = new Map(site.channels.map((channel) => [channel.id, channel]));
@@ -36,10 +39,27 @@ export class Alarms {
     this.#arrange();
   }
 
+  /** The id of the alarm of a moment, or null. It is in the list then. */
+  async find(channel, ms) {
+    try {
+      const { alarms } = await api("/api/alarms", { query: { channel, from_ns: nsOf(ms - NEAR_MS), to_ns: nsOf(ms + NEAR_MS), limit: MOST } });
+      const off = (alarm) => Math.abs(msOf(alarm.start_ns) - ms);
+      const alarm = alarms.reduce((best, each) => (best && off(best) <= off(each) ? best : each), null);
+      if (!alarm) return null;
+      this.#kept = alarm.alarm_id;
+      this.#put(alarm, false);
+      this.#arrange();
+      return alarm.alarm_id;
+    } catch {
+      return null; // the list says that the alarms cannot be read
+    }
+  }
+
   /** Mark the alarm that plays, or none. */
-  choose(id) {
+  choose(id, { reveal = false } = {}) {
     this.#chosen = id;
     for (const [each, { element }] of this.#items) this.#mark(element, each);
+    if (reveal) this.#items.get(id)?.element.scrollIntoView({ block: "nearest" });
   }
 
   #mark(element, id) {
@@ -60,7 +80,10 @@ export class Alarms {
 
   #arrange() {
     const sorted = [...this.#items.values()].sort((a, b) => b.alarm.start_ns - a.alarm.start_ns);
-    for (const { alarm } of sorted.splice(MOST)) this.#items.delete(alarm.alarm_id);
+    for (const item of sorted.splice(MOST)) {
+      if (item.alarm.alarm_id === this.#kept) sorted.push(item);
+      else this.#items.delete(item.alarm.alarm_id);
+    }
     const open = sorted.filter(({ alarm }) => !alarm.acknowledged_by).length;
     this.badge.hidden = open === 0;
     this.badge.textContent = String(open);

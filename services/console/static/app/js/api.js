@@ -7,8 +7,9 @@ export class ApiError extends Error {
   }
 }
 
-export function toLogin() {
-  location.replace("/login");
+/** `keep`: after the login the page opens again what its address names. */
+export function toLogin({ keep = true } = {}) {
+  location.replace(`/login${keep ? location.search : ""}`);
 }
 
 /** JSON of an answer. `query` values that are null are left out. */

@@ -31,6 +31,8 @@ const ICONS = {
   check: "M4 12.500l5 5L20 7",
   play: "M7 4l13 8-13 8z",
   pause: "M8 5v14M16 5v14",
+  sound: "M4 9.500v5h4l5 4v-13l-5 4zM16.500 9a4.200 4.200 0 0 1 0 6M19 6.500a8 8 0 0 1 0 11",
+  muted: "M4 9.500v5h4l5 4v-13l-5 4zM16.500 9.500l5 5M21.500 9.500l-5 5",
   lock: "M6 11h12v9H6zM9 11V8a3 3 0 0 1 6 0v3",
   unlock: "M6 11h12v9H6zM9 11V8a3 3 0 0 1 5.800-1",
   left: "M15 5l-7 7 7 7",

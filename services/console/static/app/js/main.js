@@ -5,6 +5,7 @@ import { api, toLogin } from "./api.js";
 import { Counts } from "./counts.js";
 import { Dock } from "./dock.js";
 import { empty, h, icon } from "./dom.js";
+import { DEVICE, forgetLink, readLink } from "./link.js";
 import { dayText, setZone, timeText, zoneText } from "./format.js";
 import { Live } from "./live.js";
 import { Player } from "./player.js";
@@ -53,7 +54,7 @@ function startTabs() {
 
 async function logOut() {
   await api("/api/session", { method: "DELETE" }).catch(() => null);
-  toLogin();
+  toLogin({ keep: false });
 }
 
 async function main() {
@@ -85,6 +86,10 @@ async function main() {
   new System($("system"), site, $("health-chip"), { toasts });
 
   function play(channel, ms, alarm = null) {
+    forgetLink();
+    show(channel, ms, alarm);
+  }
+  function show(channel, ms, alarm) {
     alarms.choose(alarm);
     stage.classList.add("playing");
     stage.replaceChildren(...player.elements);
@@ -93,7 +98,13 @@ async function main() {
     tabs.show("recordings");
     player.play(channel, ms);
   }
+  async function follow({ channel, ms, problem }) {
+    if (problem) { toasts.show("This link leads nowhere", problem, "error"); return; }
+    const alarm = await alarms.find(channel ?? DEVICE, ms);
+    if (alarm && (readLink(site) || !channel)) alarms.choose(alarm, { reveal: true }); // unless something else was opened meanwhile
+  }
   function showWall() {
+    forgetLink();
     stage.classList.remove("playing");
     stage.replaceChildren(...wall.elements);
     wall.hide(false);
@@ -103,7 +114,10 @@ async function main() {
   }
   document.addEventListener("keydown", (event) => { if (event.key === "Escape" && stage.classList.contains("playing")) player.close(); });
   tabs.onShow((view) => { if (view === "live" && stage.classList.contains("playing")) player.close(); });
-  showWall();
+  const link = readLink(site);
+  if (link?.channel) show(link.channel, link.ms, null);
+  else showWall();
+  if (link) follow(link);
 
   $("health-chip").addEventListener("click", () => {
     tabs.show(matchMedia("(max-width: 760px)").matches ? "system" : document.body.dataset.view);

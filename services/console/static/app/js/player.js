@@ -38,6 +38,7 @@ export class Player {
     this.title = h("h2");
     this.facts = h("span", { class: "facts" });
     this.playButton = iconButton("pause", "Pause", () => this.toggle());
+    this.soundButton = iconButton("sound", "Switch the sound off", () => this.#mute(!this.video.muted));
     this.lockButton = iconButton("unlock", "Lock", () => this.#lock(), { label: "Lock", className: "icon" });
     this.save = h("a", { download: true, hidden: true });
     this.speed = h("select", { "aria-label": "Speed", on: { change: () => this.#setSpeed() } },
@@ -46,7 +47,7 @@ export class Player {
     const element = h("div", { class: "player", on: { keydown: (event) => this.#key(event) } }, screen,
       h("div", { class: "controls" },
         iconButton("left", `Back ${STEP_S} seconds`, () => this.skip(-STEP_S)), this.playButton, iconButton("right", `On ${STEP_S} seconds`, () => this.skip(STEP_S)),
-        this.speed, this.lockButton, iconButton("download", "Save this file", () => this.save.click(), { label: "Save", className: "icon" }), this.save, this.facts));
+        this.speed, this.soundButton, this.lockButton, iconButton("download", "Save this file", () => this.save.click(), { label: "Save", className: "icon" }), this.save, this.facts));
     this.elements = [h("div", { class: "bar" }, icon("play"), this.title, h("span", { class: "push" }),
       iconButton("close", "Back to the live pictures", () => this.close(), { label: "Live", className: "icon" })), element];
     for (const video of this.videos) this.#listen(video);
@@ -144,11 +145,26 @@ export class Player {
       if (video !== this.video) return;
       video.currentTime = Math.min(offsetS, Math.max(0, (video.duration || Infinity) - 0.05));
       this.#setSpeed();
-      video.play().catch(() => null); // a browser that refuses shows the play button
+      video.play().catch((error) => this.#refused(video, error));
     };
     if (video.readyState >= HTMLMediaElement.HAVE_METADATA) begin();
     else video.addEventListener("loadedmetadata", begin, { once: true });
     this.#describe();
+  }
+
+  /** Browsers play nothing aloud on a page that nobody has touched yet: then it plays without sound. */
+  #refused(video, error) {
+    if (error.name !== "NotAllowedError" || video.muted || video !== this.video) return; // the play button shows
+    this.#mute(true);
+    video.play().catch(() => null);
+  }
+
+  #mute(muted) {
+    for (const video of this.videos) video.muted = muted;
+    const text = muted ? "Sound is off: switch it on" : "Switch the sound off";
+    this.soundButton.replaceChildren(icon(muted ? "muted" : "sound"));
+    this.soundButton.title = text;
+    this.soundButton.setAttribute("aria-label", text);
   }
 
   #load(video, file) {

@@ -1,0 +1,124 @@
+"""The link that a webhook carries (`playback_url`): it leads to the recording of its moment, over the login, in a real browser."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from playwright.async_api import expect
+
+from services.alarms.core.place import Place
+from services.storage.api import router as storage_routes
+from shared.domain.clock import NS_PER_S
+from shared.messages import AlarmState
+from tests.support import storing
+from tests.support.segments import Feed
+from tests.unit.console import stand
+from tests.unit.console.browser import CHROMIUM, PLAYING, browsing, enter, reaches
+
+pytestmark = [pytest.mark.integration, pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")]
+
+#: What browsers do on a page that nobody has touched yet; without a screen they do not.
+_SILENT_ONLY = """(() => {
+  const { play } = HTMLMediaElement.prototype;
+  HTMLMediaElement.prototype.play = function () {
+    return this.muted ? play.call(this) : Promise.reject(new DOMException("untouched", "NotAllowedError"));
+  };
+})()"""
+
+
+def link(s: stand.Stand, channel: str, at_ns: int) -> str:
+    """As the alarm service writes it, without the address of the page."""
+    return Place.of(stand.site_of(), s.console.url).playback_url(channel, at_ns).removeprefix(s.console.url)
+
+
+@asynccontextmanager
+async def recorded(tmp_path: Path) -> AsyncIterator[tuple[stand.Stand, int]]:
+    """A console over a real store with 12 s of the gate, an hour ago; when they begin."""
+    config = storing.site("gate", storage={"file_s": 6})
+    async with (
+        storing.storing(tmp_path / "storage", config) as kept,
+        stand.running(tmp_path, storage=storage_routes(kept.service)) as s,
+    ):
+        start_ns = (s.clock.now_ns() - 3600 * NS_PER_S) // NS_PER_S * NS_PER_S
+        await kept.keep(*Feed(channel="gate", at_ns=start_ns, audio=True).take(12))
+        yield s, start_ns
+
+
+async def test_the_link_of_a_webhook_plays_its_moment_after_the_login(tmp_path: Path) -> None:
+    async with recorded(tmp_path) as (s, start_ns):
+        at_ns = start_ns + 8 * NS_PER_S
+        for name, moment_ns in (("earlier", start_ns + 2 * NS_PER_S), ("meant", at_ns), ("later", at_ns + 20 * NS_PER_S)):
+            ended = {"state": AlarmState.ENDED, "end_ns": moment_ns + NS_PER_S}
+            s.answers.alarms[name] = stand.alarm(name, "gate", 1, moment_ns, **ended)
+        async with browsing(s, path=link(s, "gate", at_ns)) as page:
+            playing = page.locator(PLAYING)
+            await expect(page.locator(".stage.playing h2")).to_have_text("Gate")
+            await expect(page.locator(".entry.chosen")).to_have_attribute("data-alarm", "meant")
+            await expect(page.locator(".stamp")).to_be_visible()
+            assert float(await playing.evaluate("video => video.currentTime")) >= 2, "8 s is 2 s into the second file"
+            await reaches(playing, 3.5)
+            assert "at_ns" in page.url
+            await page.keyboard.press("Escape")
+            await expect(page.locator(".wall")).to_be_visible()
+            assert page.url == s.console.url + "/", "what is no longer shown is not in the address"
+
+
+async def test_a_link_followed_from_another_site_needs_no_second_login(tmp_path: Path) -> None:
+    async with recorded(tmp_path) as (s, start_ns), browsing(s) as page:
+        visited: list[str] = []
+        page.on("framenavigated", lambda frame: visited.append(frame.url.removeprefix(s.console.url)))
+        await page.goto("about:blank")
+        await page.set_content(f"<a href='{s.console.url}{link(s, 'gate', start_ns + 4 * NS_PER_S)}'>go</a>")
+        await page.click("a")
+        await expect(page.locator(".stage.playing h2")).to_have_text("Gate")
+        await reaches(page.locator(PLAYING), 4)
+        assert any(path.startswith("/login?") for path in visited), "the browser held the cookie back, as it should"
+
+
+async def test_a_browser_that_plays_nothing_aloud_by_itself_plays_without_sound(tmp_path: Path) -> None:
+    async with recorded(tmp_path) as (s, start_ns), browsing(s) as page:
+        await page.add_init_script(_SILENT_ONLY)
+        await page.goto(s.console.url + link(s, "gate", start_ns + 4 * NS_PER_S))
+        await reaches(page.locator(PLAYING), 4)
+        await page.get_by_role("button", name="Sound is off").click()
+        assert not await page.locator(PLAYING).evaluate("video => video.muted")
+
+
+async def test_an_old_alarm_that_the_list_has_not_is_fetched_and_marked(tmp_path: Path) -> None:
+    async with recorded(tmp_path) as (s, start_ns):
+        for number in range(205):
+            moment_ns = start_ns + (20 + number) * NS_PER_S
+            s.answers.alarms[f"n{number}"] = stand.alarm(f"n{number}", "gate", 1, moment_ns, state=AlarmState.ENDED, end_ns=moment_ns)
+        s.answers.alarms["old"] = stand.alarm("old", "gate", 1, start_ns, state=AlarmState.ENDED, end_ns=start_ns + NS_PER_S)
+        async with browsing(s, path=link(s, "gate", start_ns)) as page:
+            await expect(page.locator(".entry.chosen")).to_have_attribute("data-alarm", "old")
+            await expect(page.locator(".entry.chosen")).to_be_in_viewport()
+
+
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [
+        ("channel=nowhere&at_ns=1700000000000000000", "no channel “nowhere”"),
+        ("channel=gate&at_ns=soon", "no moment"),
+        ("channel=gate&at_ns=99999999999999999999999", "no moment"),
+        ("channel=gate", "no moment"),
+        ("channel=gate&at_ns=1700000000000000000", "Nothing recorded here"),
+    ],
+)
+async def test_a_link_that_leads_nowhere_says_so(tmp_path: Path, query: str, said: str) -> None:
+    async with stand.running(tmp_path) as s, browsing(s, path=f"/?{query}") as page:
+        await expect(page.locator("body")).to_contain_text(said)
+
+
+async def test_the_session_that_ends_keeps_the_link(tmp_path: Path) -> None:
+    async with recorded(tmp_path) as (s, start_ns), browsing(s, path=link(s, "gate", start_ns + 2 * NS_PER_S)) as page:
+        await reaches(page.locator(PLAYING), 2)
+        await page.context.clear_cookies()
+        await page.get_by_role("button", name="Lock this recording").click()
+        await expect(page.get_by_label("Password")).to_be_visible()
+        await enter(s, page)
+        await expect(page.locator(".stage.playing h2")).to_have_text("Gate")
+        await reaches(page.locator(PLAYING), 2)

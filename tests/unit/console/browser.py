@@ -1,0 +1,83 @@
+"""The console's page in a real browser."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from playwright.async_api import Locator, Page, async_playwright
+
+from shared.topics import CHANNEL_STATUS, DETECTIONS, FRAMES
+from tests.support.waiting import until
+from tests.unit.console import stand
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+_ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
+
+#: The video that is shown.
+PLAYING = "video:not([hidden])"
+
+
+@asynccontextmanager
+async def browsing(s: stand.Stand, *, log_in: bool = True, path: str = "/", **context: Any) -> AsyncIterator[Page]:
+    """A page of the console; anything loaded from elsewhere and any error in its scripts fails the test."""
+    problems: list[str] = []
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=_ARGUMENTS)
+        page = await (await browser.new_context(viewport={"width": 1440, "height": 900}, **context)).new_page()
+        page.on("pageerror", lambda error: problems.append(str(error)))
+        page.on("console", lambda message: problems.append(message.text) if "Content Security Policy" in message.text else None)
+        page.on(
+            "request", lambda request: None if request.url.startswith((s.console.url, "blob:", "data:")) else problems.append(request.url)
+        )
+        try:
+            await page.goto(s.console.url + path)
+            if log_in:
+                await enter(s, page)
+            yield page
+        finally:
+            await browser.close()
+    assert problems == []
+
+
+async def enter(s: stand.Stand, page: Page) -> None:
+    """Log in on the login page."""
+    await page.fill("input[name=password]", s.password)
+    await page.click("button[type=submit]")
+    await page.wait_for_selector("#site-name:not(:empty)")
+
+
+@asynccontextmanager
+async def feeding(s: stand.Stand, *, boxes: bool = True) -> AsyncIterator[None]:
+    """Gate online, with pictures and, if wanted, their boxes at 10 a second; the boxes come 50 ms after the picture."""
+
+    async def feed() -> None:
+        step = 0
+        while True:
+            now_ns = s.clock.now_ns()
+            await s.bus.producer.publish(CHANNEL_STATUS, stand.status("gate", 1, now_ns))
+            await s.bus.producer.publish(FRAMES, stand.frame("gate", 1, step, now_ns))
+            await s.clock.sleep(0.05)
+            if boxes:
+                await s.bus.producer.publish(DETECTIONS, stand.boxes("gate", 1, step, now_ns))
+            await s.clock.sleep(0.05)
+            step += 1
+
+    task = asyncio.create_task(feed())
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def reaches(playing: Locator, seconds: float) -> None:
+    """Wait until playback is beyond that point of its file."""
+
+    async def there() -> bool:
+        return float(await playing.evaluate("video => video.currentTime")) > seconds
+
+    await until(there, f"playback reaches {seconds} s of its file")
