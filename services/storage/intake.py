@@ -84,7 +84,7 @@ class Intake:
         """None: not now."""
         need = need_bytes(messages)
         try:
-            if not self._cleaner.has_room(need) and not await self._cleaner.make_room(need):
+            if not await self._cleaner.give_room(need):
                 raise StorageFull("there is no room left under the policy", hint="delete or unlock recordings, or give storage more room")
             return await self._writer.store(messages)
         except StorageFull as error:

@@ -1,10 +1,7 @@
-"""A disk that is really full: a file system of a few MiB (needs root), or else a limit on the size of the process's files."""
+"""A disk that is really full: a file system of a few MiB (needs root)."""
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -14,6 +11,7 @@ import pytest
 from shared.messages import EventMessage, EventPhase
 from shared.topics import EVENTS
 from tests.support.segments import Feed, payloads
+from tests.support.small_disk import mounted
 from tests.support.storing import next_of, site, storing
 
 pytestmark = pytest.mark.integration
@@ -21,17 +19,8 @@ pytestmark = pytest.mark.integration
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 24 MiB."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount = shutil.which("mount")
-    if mount is None or os.geteuid() != 0:
-        pytest.skip("mounting a small file system needs root")
-    done = subprocess.run([mount, "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(folder)], capture_output=True, check=False)
-    if done.returncode != 0:
-        pytest.skip(f"a small file system cannot be mounted here: {done.stderr.decode().strip()}")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
+    with mounted(tmp_path / "disk", 24) as folder:
+        yield folder
 
 
 async def test_overwriting_goes_on_on_a_full_disk(small_disk: Path) -> None:

@@ -25,7 +25,7 @@ def mounted(folder: Path, mib: int) -> Iterator[Path]:
     try:
         yield folder
     finally:
-        subprocess.run(["umount", str(folder)], check=True)
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)  # a test that failed may still have files open
 
 
 def fill(file: Path, *, leave_bytes: int = 0) -> None:

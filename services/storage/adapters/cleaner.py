@@ -71,6 +71,19 @@ class Cleaner:
         """Whether `need_bytes` fit within the limits."""
         return not shortfall(self.space(), self.limits, need_bytes)
 
+    async def give_room(self, need_bytes: int) -> bool:
+        """Whether `need_bytes` fit; the policy makes room for them and for the head room, which ingest's spool lives on meanwhile: it
+        stops at the same threshold, and would refuse footage that storage has yet to make room for."""
+        wanted = need_bytes + headroom(self.space(), self.limits)
+        if self.has_room(wanted):
+            return True
+        try:
+            await self.make_room(wanted)
+        except (ObjectStoreError, CatalogueError):
+            if not self.has_room(need_bytes):
+                raise
+        return self.has_room(need_bytes)
+
     async def make_room(self, need_bytes: int, *, disk_is_full: bool = False) -> bool:
         """Delete as the policy allows until `need_bytes` fit; whether they do.
 
