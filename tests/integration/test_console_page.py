@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import re
 from contextlib import AsyncExitStack
+from datetime import datetime
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 from playwright.async_api import expect
@@ -72,6 +74,18 @@ async def test_pictures_move_and_each_box_sits_on_its_own_picture(tmp_path: Path
         await expect(tile).to_contain_text("4.1 Mbit/s")
 
 
+#: The brightest pixel of the middle row of a canvas.
+_BRIGHT = """canvas => {
+  const pixels = canvas.getContext('2d').getImageData(0, Math.round(canvas.height * 0.6), canvas.width, 1).data;
+  return Math.max(...pixels.filter((_, at) => at % 4 < 3));
+}"""
+
+
+def _clock(at_ns: int) -> str:
+    """As the page shows a moment of today (in the zone of the stand's site); it has the day before it around midnight."""
+    return f"{datetime.fromtimestamp(at_ns // S, ZoneInfo('Europe/Lisbon')):%H:%M:%S}"
+
+
 async def test_channels_without_a_picture_say_why_and_names_are_never_markup(tmp_path: Path) -> None:
     async with stand.running(tmp_path) as s, browsing(s) as page:
         odd = "rtsp://[...]:554/x is no address, set `channels[1].main.url`"
@@ -81,9 +95,46 @@ async def test_channels_without_a_picture_say_why_and_names_are_never_markup(tmp
         await s.bus.producer.publish(CHANNEL_STATUS, stand.status("quay", 3, s.clock.now_ns(), ChannelState.OFFLINE, reason=reason))
         await s.bus.producer.publish(CHANNEL_STATUS, stand.status("attic", 4, s.clock.now_ns()))
         await expect(page.locator(".tile[data-channel=quay]")).to_contain_text("he camera refused the password <script>alert(1)</script>")
-        await expect(page.locator(".tile[data-channel=attic]")).to_contain_text("Analysis is off for this channel")
+        attic = page.locator(".tile[data-channel=attic]")
+        await expect(attic).to_contain_text("Waiting for the first picture")
+        await expect(attic).to_contain_text("Analysis is off for this channel")
         await expect(page.locator(".tile[data-channel=attic] .title")).to_have_text("Attic <b>&amp;</b>")
         await expect(page.locator("#health-text")).to_have_text("2 channels offline", timeout=15_000)
+
+
+async def test_a_channel_that_is_not_analysed_shows_its_pictures_and_says_so(tmp_path: Path) -> None:
+    async with stand.running(tmp_path) as s, browsing(s) as page:
+        now_ns = s.clock.now_ns()
+        await s.bus.producer.publish(CHANNEL_STATUS, stand.status("attic", 4, now_ns))
+        await s.bus.producer.publish(FRAMES, stand.frame("attic", 4, 7, now_ns))
+        attic = page.locator(".tile[data-channel=attic]")
+        await expect(attic).to_have_attribute("data-capture", re.compile(r"^\d+$"))
+        assert await attic.locator("canvas").evaluate(_BRIGHT) > 190, "the figure is drawn"
+        await expect(attic.locator(".tag")).to_have_text("no analysis")
+        await expect(attic.locator(".tile-note")).to_have_text("")
+
+
+async def test_a_camera_that_is_away_says_why_since_when_and_when_it_was_last_seen(tmp_path: Path) -> None:
+    async with stand.running(tmp_path) as s:
+        now_ns = s.clock.now_ns() // S * S
+        s.answers.recordings.append(stand.recording("r0", "yard", now_ns - 600 * S, 60))
+        publish = s.bus.producer.publish
+        await publish(FRAMES, stand.frame("gate", 1, 7, now_ns - 90 * S))
+        away = {"reason": "no answer from 10.77.0.1", "since_ns": now_ns - 80 * S}
+        for name, number in (("gate", 1), ("yard", 2), ("quay", 3)):
+            await publish(CHANNEL_STATUS, stand.status(name, number, now_ns, ChannelState.OFFLINE, **away))
+        async with browsing(s) as page:  # opened after the camera went away
+            gate, yard, quay = (page.locator(f".tile[data-channel={name}]") for name in ("gate", "yard", "quay"))
+            for text in ("Offline", "No answer from", f"since {_clock(now_ns - 80 * S)}", f"Last picture {_clock(now_ns - 90 * S)}"):
+                await expect(gate).to_contain_text(text)
+            await expect(gate).to_have_class(re.compile("dim"))
+            await expect(gate).to_have_attribute("aria-label", re.compile("Gate, offline: no answer .* Last picture"))
+            await expect(yard).to_contain_text(f"No picture since the recorder started, last recorded {_clock(now_ns - 540 * S)}")
+            await expect(quay).to_contain_text("No picture since the recorder started")
+            away = {"reason": "trying again", "since_ns": now_ns}
+            await publish(CHANNEL_STATUS, stand.status("gate", 1, now_ns, ChannelState.CONNECTING, **away))
+            await expect(gate).to_contain_text("Connecting")
+            await expect(gate).to_contain_text("Trying again")
 
 
 async def test_boxes_that_do_not_come_are_said(tmp_path: Path) -> None:

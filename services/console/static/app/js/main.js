@@ -6,7 +6,7 @@ import { Counts } from "./counts.js";
 import { Dock } from "./dock.js";
 import { empty, h, icon } from "./dom.js";
 import { DEVICE, forgetLink, readLink } from "./link.js";
-import { dayText, setZone, timeText, zoneText } from "./format.js";
+import { dayText, msOf, nsOf, setZone, timeText, zoneText } from "./format.js";
 import { Live } from "./live.js";
 import { Player } from "./player.js";
 import { System } from "./system.js";
@@ -16,6 +16,7 @@ import { Wall } from "./wall.js";
 /** An alarm plays from a little before it. */
 const BEFORE_ALARM_MS = 3000;
 const BEFORE_NOW_MS = 60_000;
+const DAY_MS = 86_400_000;
 
 const $ = (id) => document.getElementById(id);
 const toasts = new Toasts($("toasts"));
@@ -52,6 +53,13 @@ function startTabs() {
   return { show, onShow: (listener) => listeners.push(listener), count: (n) => { badge.hidden = !n; badge.textContent = n > 99 ? "99+" : String(n); } };
 }
 
+/** When a channel was recorded last, within a day; milliseconds or undefined. */
+async function lastRecorded(channel) {
+  const now = Date.now();
+  const { spans } = await api("/api/timeline", { query: { channel, from_ns: nsOf(now - DAY_MS), to_ns: nsOf(now) } });
+  return spans.length ? msOf(spans.at(-1).to_ns) : undefined;
+}
+
 async function logOut() {
   await api("/api/session", { method: "DELETE" }).catch(() => null);
   toLogin({ keep: false });
@@ -79,7 +87,7 @@ async function main() {
 
   const player = new Player(site, { toasts, closed: () => showWall(), moved: (channel, ms) => dock.cursor(channel, ms), changed: () => dock.refresh() });
   const playback = (id) => play(id, Date.now() - BEFORE_NOW_MS);
-  const wall = new Wall(site, live, { playback });
+  const wall = new Wall(site, live, { playback, lastRecorded });
   const dock = new Dock($("dock"), site, live, { play: (id, ms) => play(id, ms) });
   const alarms = new Alarms($("alarms"), site, live, { toasts, count: tabs.count, moments: (moments) => dock.alarms(moments), play: (id, ms, alarm) => play(id, ms - BEFORE_ALARM_MS, alarm) });
   new Counts($("counts"), site, live);

@@ -6,6 +6,8 @@ import { drawBoxes, drawRules, fit } from "./overlay.js";
 import { FrameSync } from "./sync.js";
 
 const STALE_MS = 5000;
+/** Channels that are not analysed show a picture now and then. */
+const SELDOM_STALE_MS = 20_000;
 const ALARM_SHOWN_MS = 6000;
 /** Boxes this far behind the pictures, for this long, are told: they are missing, not absent. */
 const LATE_MS = 3000;
@@ -24,10 +26,12 @@ export class Tile {
   #lateSince = null;
   #dirty = true;
   #noteKey = "";
+  #lastRecorded = ""; // of a camera that has shown no picture; asked for once in each absence
 
   constructor(channel, show, actions) {
     this.channel = channel;
     this.show = show;
+    this.actions = actions;
     this.visible = true;
     this.canvas = h("canvas", { "aria-hidden": "true" });
     this.context = this.canvas.getContext("2d");
@@ -57,6 +61,7 @@ export class Tile {
   }
 
   status(status) {
+    if (status.state !== "offline") this.#lastRecorded = "";
     this.#status = status;
     this.#dirty = true;
     const online = status.state === "online";
@@ -133,35 +138,49 @@ export class Tile {
     const status = this.#status;
     const state = status?.state ?? "waiting";
     const age = this.#bitmap ? now - this.#shownAt : 0;
-    const stale = state === "online" && age > STALE_MS;
+    const stale = state === "online" && age > (this.channel.analysis ? STALE_MS : SELDOM_STALE_MS);
     const late = state === "online" && !stale ? this.#lateMs(now) : 0;
+    const unwatched = state === "online" && this.#bitmap && !this.channel.analysis ? "no analysis" : null;
     const words = [stale ? `picture ${durationText(age)} old` : null, late ? `analysis late, ${durationText(late)}` : null, state === "online" ? status.reason : null];
-    const tag = this.#alarming.size ? "Alarm" : words.filter(Boolean).join("; ");
+    const trouble = words.some(Boolean);
+    const tag = this.#alarming.size ? "Alarm" : [...words, unwatched].filter(Boolean).join("; ");
     this.tag.hidden = !tag;
-    this.tag.className = this.#alarming.size ? "tag alarm" : "tag warn";
+    this.tag.className = `tag ${this.#alarming.size ? "alarm" : trouble ? "warn" : ""}`;
     if (this.tag.textContent !== tag) this.tag.textContent = tag;
-    const key = `${state}/${status?.reason}/${status?.since_ns}/${Boolean(this.#bitmap)}`;
+    const key = `${state}/${status?.reason}/${status?.since_ns}/${Boolean(this.#bitmap)}/${this.#lastRecorded}`;
     if (key === this.#noteKey) return;
     this.#noteKey = key;
     this.element.classList.toggle("dim", state !== "online");
     this.note.className = `tile-note ${state === "offline" ? "bad" : ""}`;
     this.note.replaceChildren(...this.#words(state, status));
-    this.element.setAttribute("aria-label", `${this.channel.title}, ${state}${status?.reason ? `: ${status.reason}` : ""}`);
+    const last = state === "offline" ? `; ${this.#lastText()}` : "";
+    this.element.setAttribute("aria-label", `${this.channel.title}, ${state}${status?.reason ? `: ${status.reason}` : ""}${last}`);
+  }
+
+  /** When a camera that is away was last seen. */
+  #lastText() {
+    if (this.#pictureNs) return `Last picture ${momentText(msOf(this.#pictureNs))}`;
+    if (!this.#lastRecorded) this.#findLast();
+    return this.#lastRecorded;
+  }
+
+  async #findLast() {
+    this.#lastRecorded = "No picture since the recorder started";
+    const ms = await this.actions.lastRecorded(this.channel.id).catch(() => null);
+    if (ms) this.#lastRecorded += `, last recorded ${momentText(ms)}`;
   }
 
   #words(state, status) {
     const since = status?.since_ns ? h("small", {}, `since ${momentText(msOf(status.since_ns))}`) : null;
     const lines = (name, title, ...rest) => [icon(name), h("strong", {}, title), ...rest.filter(Boolean).map((text) => (typeof text === "string" ? h("p", {}, prose(text)) : text))];
     switch (state) {
-      case "offline": return lines("off", "Offline", sentence(status.reason) || "The camera does not answer.", since, "It is tried again by itself.");
+      case "offline": return lines("off", "Offline", sentence(status.reason) || "The camera does not answer.", since, h("p", { class: "last" }, this.#lastText()), h("small", {}, "Tried again by itself"));
       case "connecting": return lines("camera", "Connecting", sentence(status.reason), since);
       case "disabled": return lines("off", "Switched off", "Set `enabled: true` for this channel in the site's file.");
       case "waiting": return lines("camera", "Waiting for the camera", "No report from ingest yet.");
       default:
         if (this.#bitmap) return [];
-        return this.channel.analysis
-          ? lines("image", "Waiting for the first picture", sentence(status.reason))
-          : lines("image", "No live picture", "Analysis is off for this channel, so it sends none. Recordings play below.");
+        return lines("image", "Waiting for the first picture", sentence(status.reason), this.channel.analysis ? null : "Analysis is off for this channel: its pictures come at longer intervals.");
     }
   }
 }

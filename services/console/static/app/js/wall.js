@@ -23,7 +23,7 @@ export class Wall {
       this.#ask();
     });
     for (const channel of site.channels) {
-      const tile = new Tile(channel, this.show, { enlarge, playback: actions.playback });
+      const tile = new Tile(channel, this.show, { enlarge, ...actions });
       tile.element.dataset.channel = channel.id;
       this.#tiles.set(channel.id, tile);
       this.grid.append(tile.element);
