@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import unquote, urlsplit, urlunsplit
 
@@ -42,9 +43,10 @@ def probe(  # each is an option of the command
     transport: Annotated[Transport, typer.Option("--transport", help="How RTP travels.")] = Transport.TCP,
     seconds: Annotated[float, typer.Option("--seconds", min=1, max=60, help="How long to watch.")] = 6.0,
     insecure: Annotated[bool, typer.Option("--insecure", help="Accept any TLS certificate.")] = False,
+    ca_file: Annotated[Path | None, typer.Option("--ca-file", metavar="FILE", help="PEM file of the authorities to believe.")] = None,
 ) -> None:
     """Connect to a camera, watch it for some seconds, and say what it sends and how to configure it."""
-    config = stream_config(url, user, password_env, transport, verify_tls=not insecure)
+    config = stream_config(url, user, password_env, transport, verify_tls=not insecure, ca_file=ca_file)
     try:
         from services.ingest.probe import probe as look
     except ModuleNotFoundError as error:
@@ -57,6 +59,7 @@ def probe(  # each is an option of the command
             user=config.user,
             password=password,
             verify_tls=config.verify_tls,
+            ca_file=config.ca_file,
             seconds=seconds,
             timeout_s=WAIT_S,
         )
@@ -67,7 +70,9 @@ def probe(  # each is an option of the command
     say(snippet(config, password_env))
 
 
-def stream_config(url: str, user: str, password_env: str, transport: Transport, *, verify_tls: bool) -> StreamConfig:
+def stream_config(
+    url: str, user: str, password_env: str, transport: Transport, *, verify_tls: bool, ca_file: Path | None = None
+) -> StreamConfig:
     """The stream to probe. A user name and password inside the URL are taken out of it.
 
     Raises:
@@ -82,10 +87,13 @@ def stream_config(url: str, user: str, password_env: str, transport: Transport, 
             user, password = user or unquote(parts.username), password or unquote(parts.password or "") or None
             url = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
         values: dict[str, Any] = {"url": url, "transport": transport, "user": user, "password": password, "verify_tls": verify_tls}
+        values |= {"ca_file": ca_file} if ca_file else {}
         return StreamConfig.model_validate(values)
     except ValueError as error:
         problems = error.errors(include_url=False, include_input=False) if isinstance(error, ValidationError) else []
         what = problems[0]["msg"].removeprefix("Value error, ") if problems else "this is no URL"
+        if problems and problems[0]["loc"] == ("ca_file",):
+            raise ConfigError(what, where="--ca-file") from None
         raise ConfigError(what, where=redact(url), hint="an example: rtsp://192.0.2.10:554/stream1") from None
 
 
@@ -123,4 +131,6 @@ def snippet(config: StreamConfig, password_env: str) -> str:
         lines += [f'      user: "{config.user}"', f"      password: {{env: {password_env or 'CAMERA_PASSWORD'}}}"]
     if not config.verify_tls:
         lines.append("      verify_tls: false")
+    if config.ca_file is not None:
+        lines.append(f"      ca_file: {config.ca_file}")
     return "\n".join(lines)

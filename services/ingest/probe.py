@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 import av.logging
@@ -47,8 +48,9 @@ class StreamReport:
 
 
 def stream_config(
-    url: str, *, transport: Transport = Transport.TCP, user: str = "", password: str = "", verify_tls: bool = True
-) -> StreamConfig:
+    url: str, *, transport: Transport = Transport.TCP, user: str = "", password: str = "", verify_tls: bool = True,
+    ca_file: Path | None = None,
+) -> StreamConfig:  # fmt: skip
     """A stream's settings from a URL that may hold credentials (a person typed it).
 
     Raises:
@@ -59,12 +61,13 @@ def stream_config(
         user, password = unquote(parts.username), unquote(parts.password or "")
         url = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
     secret = {"password": password} if password else {}
-    return StreamConfig.model_validate({"url": url, "transport": transport, "user": user, "verify_tls": verify_tls, **secret})
+    tls = {"verify_tls": verify_tls, "ca_file": ca_file}
+    return StreamConfig.model_validate({"url": url, "transport": transport, "user": user, **tls, **secret})
 
 
 def probe(
     url: str, *, transport: Transport = Transport.TCP, user: str = "", password: str = "", verify_tls: bool = True,
-    seconds: float = 5.0, timeout_s: float = 10.0, clock: Clock | None = None,
+    ca_file: Path | None = None, seconds: float = 5.0, timeout_s: float = 10.0, clock: Clock | None = None,
 ) -> StreamReport:  # fmt: skip
     """Read a stream for about `seconds`. Blocking.
 
@@ -72,7 +75,7 @@ def probe(
         CameraError: with what is wrong and what to do.
     """
     clock = clock or SystemClock()
-    config = stream_config(url, transport=transport, user=user, password=password, verify_tls=verify_tls)
+    config = stream_config(url, transport=transport, user=user, password=password, verify_tls=verify_tls, ca_file=ca_file)
     configure_libav(listen=True)
     with av.logging.Capture(local=True) as logs:
         camera = Camera(Opening(config, True, timeout_s, timeout_s, clock, threading.Event()))

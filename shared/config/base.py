@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +37,21 @@ def from_base(path: Path, info: ValidationInfo) -> Path:
 
 #: A path; a relative one is relative to the configuration file.
 LocalPath = Annotated[Path, AfterValidator(from_base)]
+
+
+def _check_certificates(path: Path) -> Path:
+    """A file of certificates is read when the configuration is, not when a camera comes back at night."""
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=path)
+    except ssl.SSLError as error:
+        raise ValueError(f"{path} holds no certificate in PEM form (-----BEGIN CERTIFICATE-----)") from error
+    except OSError as error:
+        raise ValueError(f"the certificates in {path} cannot be read: {error.strerror}") from error
+    return path
+
+
+#: A PEM file of certificates, checked to be one.
+CertificateFile = Annotated[LocalPath, AfterValidator(_check_certificates)]
 
 
 def _resolve_secret(value: object, info: ValidationInfo) -> object:

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 
-from shared.config.base import BASE_DIR, Secret, Section, Slug, raise_misfits
+from shared.config.base import BASE_DIR, CertificateFile, Secret, Section, Slug, raise_misfits
 from shared.config.references import rule_misfits
 from shared.config.rules import AnyRule
 
@@ -63,7 +63,9 @@ class StreamConfig(Section):
     password: Secret | None = None
     """Password on the camera: {env: NAME}, {file: PATH} or text; null: none."""
     verify_tls: bool = True
-    """rtsps and https: refuse a certificate that no known authority signed."""
+    """rtsps and https: refuse a certificate that no known authority signed, or that is for another name."""
+    ca_file: CertificateFile | None = None
+    """PEM file of the authorities (or self-signed certificates) to believe for this stream; null: `ingest.ca_file`."""
 
 
 class AudioMode(StrEnum):

@@ -10,7 +10,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationInfo, model_validator
 
-from shared.config.base import LocalPath, Secret, Section, Slug, from_base
+from shared.config.base import CertificateFile, LocalPath, Secret, Section, Slug, from_base
 
 MIB = 1024 * 1024
 GIB = 1024 * MIB
@@ -88,6 +88,9 @@ class IngestConfig(Section):
     """Seconds."""
     status_every_s: float = Field(default=5, gt=0, le=60)
     """Seconds between two reports of a channel's state."""
+
+    ca_file: CertificateFile | None = None
+    """PEM file of the authorities to believe of cameras (rtsps and https); null: those of the system."""
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:

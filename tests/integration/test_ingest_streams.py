@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import http.server
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from services.cli.demo.simulated import CameraSpec
 from services.ingest.probe import probe
 from shared.domain.media import VideoCodec
 from shared.messages.media import Discontinuity
+from tests.support.certificates import make_authority
 from tests.support.clips import make_clip
 from tests.support.ingest import Received, channel, gapless, ingest, play
 from tests.support.rtsp import camera_simulator, gst_rtsp_server, self_signed_certificate, server_tls
@@ -80,22 +82,59 @@ async def test_sound(tmp_path: Path, audio: str, mode: str, recorded: str | None
                 assert min(one.audio_seconds for one in seen) > 0.5
 
 
-@pytest.mark.parametrize("verify", [False, True])
-async def test_rtsps(tmp_path: Path, verify: bool) -> None:
-    """A self-signed certificate is refused unless the channel says otherwise."""
+@pytest.mark.parametrize("setting", ["default", "verify_tls", "ca_file"])
+async def test_rtsps(tmp_path: Path, setting: str) -> None:
+    """A self-signed certificate is refused unless the channel names it, or says that any will do."""
     clip = make_clip(tmp_path / "clip.mp4", seconds=SECONDS, fps=FPS)
     certificate = self_signed_certificate(tmp_path)
     with camera_simulator(CameraSpec("/cam", clip, loop=False), tls=server_tls(certificate)) as camera:
-        setup = channel("cam", 1, camera.url("/cam"), verify_tls=verify)
+        settings: dict[str, dict[str, Any]] = {"verify_tls": {"verify_tls": False}, "ca_file": {"ca_file": str(certificate[0])}}
+        setup = channel("cam", 1, camera.url("/cam"), **settings.get(setting, {}))
         async with ingest(setup, reconnect_min_s=30, reconnect_max_s=30) as received:
             status = await received.failed()
-            if verify:
+            if setting == "default":
                 assert status.error == "CameraUnreachable"
-                assert "certificate" in status.reason
+                assert "certificate is refused: self-signed certificate" in status.reason
                 assert not received.segments
             else:
                 await received.until(lambda r: sum(segment.frames for segment in r.segments) >= SECONDS * FPS)
                 check_whole(received, round(SECONDS * FPS), VideoCodec.H264, tmp_path)
+
+
+@pytest.mark.parametrize("scheme", ["rtsps", "https"])
+@pytest.mark.parametrize("place", ["stream", "site"])
+async def test_a_certificate_of_an_own_authority(tmp_path: Path, scheme: str, place: str) -> None:
+    """Accepted when the authority is named, of the stream or for all; refused without it, and for another name, each with the reason."""
+    authority = make_authority(tmp_path)
+    kind = {"rtsps": ".mp4", "https": ".ts"}[scheme]
+    clip = make_clip(tmp_path / f"clip{kind}", seconds=SECONDS, fps=FPS)
+    with tls_server(clip, authority.certificate("IP:127.0.0.1")) as good, tls_server(clip, authority.certificate("DNS:elsewhere")) as other:
+        named: dict[str, Any] = {"ca_file": str(authority.file)}
+        own, site = (named, {}) if place == "stream" else ({}, named)
+        setups = [channel("good", 1, good, **own), channel("other", 2, other, **own)]
+        async with ingest(*setups, reconnect_min_s=30, reconnect_max_s=30, **site) as received:
+            await received.until(lambda r: len(r.of("good")) >= 2)
+            status = await received.failed("other")
+            assert status.error == "CameraUnreachable"
+            assert "certificate is refused: IP address mismatch" in status.reason
+            assert not received.of("other")
+        async with ingest(channel("good", 1, good), reconnect_min_s=30, reconnect_max_s=30) as received:
+            status = await received.failed("good")
+            assert status.error == "CameraUnreachable"
+            assert "certificate is refused: unable to get local issuer certificate" in status.reason
+            assert "ca_file" in status.reason
+            assert not received.segments
+
+
+@contextmanager
+def tls_server(clip: Path, certificate: tuple[Path, Path]) -> Iterator[str]:
+    """The URL of a clip: RTSPS of an MP4 file, HTTPS of MPEG-TS."""
+    if clip.suffix == ".ts":
+        with http_server(clip.read_bytes(), "video/mp2t", tls=server_tls(certificate)) as url:
+            yield url
+    else:
+        with camera_simulator(CameraSpec("/cam", clip), tls=server_tls(certificate)) as camera:
+            yield camera.url("/cam")
 
 
 async def test_an_independent_server_with_a_digest_account(tmp_path: Path) -> None:
@@ -109,7 +148,7 @@ async def test_an_independent_server_with_a_digest_account(tmp_path: Path) -> No
 
 
 @contextmanager
-def http_server(body: bytes, kind: str) -> Iterator[str]:
+def http_server(body: bytes, kind: str, tls: ssl.SSLContext | None = None) -> Iterator[str]:
     """Serves one body at any path, a camera's kind of HTTP stream."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
@@ -122,11 +161,17 @@ def http_server(body: bytes, kind: str) -> Iterator[str]:
         def log_message(self, *args: Any) -> None:
             pass
 
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    class Server(http.server.ThreadingHTTPServer):
+        def handle_error(self, *args: Any) -> None:
+            """A client that refuses the certificate leaves; nobody needs a traceback."""
+
+    server = Server(("127.0.0.1", 0), Handler)
+    if tls is not None:
+        server.socket = tls.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     try:
-        yield f"http://127.0.0.1:{server.server_address[1]}/stream"
+        yield f"http{'s' if tls else ''}://127.0.0.1:{server.server_address[1]}/stream"
     finally:
         server.shutdown()
         thread.join()

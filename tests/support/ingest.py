@@ -75,7 +75,7 @@ class Received:
 
 def channel(channel_id: str, number: int, url: str, **more: Any) -> dict[str, Any]:
     """Configuration of one channel; keys of its main stream may be among `more`."""
-    stream = {key: more.pop(key) for key in ("transport", "user", "password", "verify_tls") if key in more}
+    stream = {key: more.pop(key) for key in ("transport", "user", "password", "verify_tls", "ca_file") if key in more}
     return {"id": channel_id, "number": number, "main": {"url": url, **stream}, **more}
 
 

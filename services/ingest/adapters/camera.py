@@ -6,6 +6,7 @@ import logging
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
@@ -19,6 +20,7 @@ from av.video.stream import VideoStream
 
 from services.ingest.adapters.errors import camera_error, no_answer
 from services.ingest.adapters.files import paced
+from services.ingest.adapters.tls import TLS_SCHEMES, certificate_error, known_authorities
 from services.ingest.core.segmenter import TICKS_PER_S
 from shared.config.channels import StreamConfig, Transport
 from shared.domain.clock import Clock, ns_to_seconds
@@ -77,14 +79,15 @@ def address(config: StreamConfig) -> str:
     return urlunsplit(parts._replace(netloc=f"{account}@{host}"))
 
 
-def options(config: StreamConfig, *, audio: bool, read_timeout_s: float) -> dict[str, str]:
-    """libav's options for a URL."""
+def options(config: StreamConfig, *, audio: bool, read_timeout_s: float, authorities: Path) -> dict[str, str]:
+    """libav's options for a URL. `authorities`: PEM file of those that are believed."""
     scheme = urlsplit(config.url).scheme
     common = {
         "fpsprobesize": "0",  # do not watch seconds of video to guess a rate that nobody uses
         "analyzeduration": "3000000",  # us; parameter sets come at key frames
     }
     timeout = {"timeout": str(round(read_timeout_s * 1e6))}  # us of silence
+    tls = {"tls_verify": "1", "ca_file": str(authorities)} if config.verify_tls else {"tls_verify": "0"}
     if scheme in ("rtsp", "rtsps"):
         rtsp = common | timeout
         rtsp["rtsp_transport"] = config.transport.value
@@ -92,20 +95,21 @@ def options(config: StreamConfig, *, audio: bool, read_timeout_s: float) -> dict
         rtsp["allowed_media_types"] = "video+audio" if audio else "video"
         rtsp["buffer_size"] = str(UDP_BUFFER_BYTES)
         rtsp["user_agent"] = "Vedette"
-        if scheme == "rtsps":
-            rtsp["tls_verify"] = "1" if config.verify_tls else "0"
-        return rtsp
+        return rtsp | tls if scheme == "rtsps" else rtsp
     if scheme in ("http", "https"):
         http = common | timeout | {"rw_timeout": timeout["timeout"], "user_agent": "Vedette", "reconnect": "0"}
-        if scheme == "https":
-            http["tls_verify"] = "1" if config.verify_tls else "0"
-        return http
+        return http | tls if scheme == "https" else http
     return common
 
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """What opening a camera needs. `stop`: set from another thread, ends the waits of a file's pacing."""
+    """What opening a camera needs.
+
+    Attributes:
+        stop: set from another thread, ends the waits of a file's pacing.
+        ca_file: PEM file of the authorities to believe where the stream names none; None: those of the system.
+    """
 
     config: StreamConfig
     audio: bool
@@ -113,6 +117,12 @@ class Opening:
     read_timeout_s: float
     clock: Clock
     stop: threading.Event
+    ca_file: Path | None = None
+
+    @property
+    def authorities(self) -> Path:
+        """Who is believed of this stream's camera."""
+        return self.config.ca_file or self.ca_file or known_authorities()
 
 
 class Camera:
@@ -139,13 +149,17 @@ class Camera:
         try:
             container = av.open(
                 target,
-                options=options(config, audio=opening.audio, read_timeout_s=opening.read_timeout_s),
+                options=options(config, audio=opening.audio, read_timeout_s=opening.read_timeout_s, authorities=opening.authorities),
                 # Only the opening is bounded by PyAV: its callback takes the GIL at every socket read while it is armed.
                 timeout=(opening.connect_timeout_s, None),
             )
         except (av.FFmpegError, OSError) as error:
             if ns_to_seconds(opening.clock.monotonic_ns() - begun_ns) >= opening.connect_timeout_s:
                 raise no_answer(self.where) from None  # whatever libav makes of being interrupted
+            if config.verify_tls and urlsplit(config.url).scheme in TLS_SCHEMES:
+                refused = certificate_error(self.where, opening.authorities, opening.connect_timeout_s)
+                if refused is not None:
+                    raise refused from None
             raise camera_error(error, self.where) from None  # the original names the URL with its password
         self._container: InputContainer = container
         try:

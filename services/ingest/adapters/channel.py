@@ -205,7 +205,9 @@ class StreamThread:
         task = self._task
         want_audio = task.spool is not None and task.channel.audio is not AudioMode.OFF
         ingest = task.ingest
-        camera = Camera(Opening(task.config, want_audio, ingest.connect_timeout_s, ingest.read_timeout_s, task.clock, self._stop))
+        camera = Camera(
+            Opening(task.config, want_audio, ingest.connect_timeout_s, ingest.read_timeout_s, task.clock, self._stop, ingest.ca_file)
+        )
         try:
             recorder = self._recorder_for(camera)
             logs.clear()
