@@ -112,7 +112,7 @@ class StorageService:
         self.reader = Reader(self._layout, self.catalogue, self.store)
         self._linkage = Linkage(
             runtime.bus, clock, self.catalogue, Actions(self.catalogue), Pictures(self.catalogue, self.reader), self._snapshots,
-            device=site.device.id, claimed=self._writer.claimed,
+            device=site.device.id, claimed=self._writer.claimed, stored_last=self._writer.head,
         )  # fmt: skip
         self._intake = Intake(runtime.bus, clock, self._writer, self._cleaner, self._archive, self._notices, self._linkage.footage_stored)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import structlog
 
@@ -12,20 +12,18 @@ from services.storage.adapters.catalogue import Catalogue
 from services.storage.adapters.picture import NEAR_NS, NoPicture, Pictures
 from services.storage.adapters.snapshots import Snapshot, Snapshots
 from services.storage.core.model import Span, snapshot_key
+from services.storage.core.waiting import Head, Verdict, verdict
 from shared.bus.port import Bus
-from shared.domain.clock import NS_PER_S, Clock
-from shared.domain.errors import ObjectStoreError, StorageFull
+from shared.domain.clock import Clock
+from shared.domain.errors import CatalogueError, ObjectStoreError, StorageFull, VedetteError
 from shared.domain.media import StreamKind
 from shared.messages import ActionKind, ActionMessage, ActionPhase
+from shared.objects.port import check_key
 from shared.topics import ACTIONS
 
 log = structlog.get_logger(__name__)
 
 GROUP = "storage-actions"
-#: How long footage may be under way (spool, outage of the bus) before a command fails.
-PATIENCE_NS = 300 * NS_PER_S
-#: A camera that is away sends nothing more: with newer footage missing for this long, what there is must do.
-SETTLED_NS = 20 * NS_PER_S
 _RETRY_S = 2.0
 
 
@@ -43,10 +41,13 @@ class Linkage:
         *,
         device: str,
         claimed: Callable[[Span], None],
+        stored_last: Callable[[str], Head | None],
     ) -> None:
-        """`claimed`: told of spans of footage that alarms want."""
+        """`claimed`: told of spans of footage that alarms want; `stored_last`: the footage of a channel that was stored last."""
         self._bus, self._clock, self._catalogue, self._actions = bus, clock, catalogue, actions
-        self._pictures, self._snapshots, self._device, self._claimed = pictures, snapshots, device, claimed
+        self._pictures, self._snapshots, self._device = pictures, snapshots, device
+        self._claimed, self._stored_last = claimed, stored_last
+        self._seen_ns: dict[str, int] = {}  # monotonic: since when a command is waited for
         self._work, self._results = asyncio.Event(), asyncio.Event()
         self._waiting = True  # whether commands may be waiting: the catalogue is not asked after each segment
 
@@ -85,8 +86,7 @@ class Linkage:
             self._waiting = False
             pending = await self._actions.pending()
             self._waiting = self._waiting or bool(pending)
-            for action, received_ns in pending:
-                await self._try(action, received_ns)
+            await self._pass(pending)
             if pending:
                 self._results.set()
                 await self._either(self._work, _RETRY_S)
@@ -103,17 +103,39 @@ class Linkage:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
+    async def _pass(self, pending: Sequence[tuple[ActionMessage, int]]) -> None:
+        """Try each command once; one that cannot be carried out costs the others nothing. Protecting footage first: it takes no time."""
+        seen_ns = self._clock.monotonic_ns()
+        self._seen_ns = {action.action_id: self._seen_ns.get(action.action_id, seen_ns) for action, _ in pending}
+        for action, received_ns in sorted(pending, key=lambda item: item[0].action is ActionKind.SNAPSHOT):
+            try:
+                await self._try(action, received_ns)
+            except CatalogueError:
+                raise  # it is away: all of them wait
+            except Exception as error:  # the boundary of one command: whatever is wrong with it, the others must not wait for it
+                log.exception("a command cannot be carried out", channel=action.channel, action=action.action_id)
+                await self._actions.settle(action, ActionPhase.FAILED, text=_reason(error))
+
     async def _try(self, action: ActionMessage, received_ns: int) -> None:
         until_ns = action.at_ns if action.action is ActionKind.SNAPSHOT else (action.to_ns or action.at_ns)
-        newest_ns = await self._catalogue.newest_end_ns(action.channel, StreamKind.MAIN.value)
-        now_ns = self._clock.now_ns()
-        waited_ns = now_ns - max(received_ns, until_ns)
-        if (newest_ns is None or newest_ns <= until_ns) and waited_ns < (SETTLED_NS if newest_ns else PATIENCE_NS):
-            return  # its footage is under way
-        if action.action is ActionKind.SNAPSHOT:
-            await self._picture(action, late=waited_ns > PATIENCE_NS)
-        else:
-            await self._protected(action, late=waited_ns > PATIENCE_NS)
+        waited_ns = self._clock.monotonic_ns() - self._seen_ns[action.action_id] - max(0, until_ns - received_ns)
+        head = await self._head(action.channel)
+        found = verdict(head, until_ns, self._clock.now_ns(), waited_ns)
+        if found is Verdict.WAIT:
+            return
+        if action.action is ActionKind.RECORD:
+            await self._protected(action, late=found is Verdict.LATE)
+            return
+        beyond = verdict(head, until_ns + NEAR_NS, self._clock.now_ns(), waited_ns)
+        await self._picture(action, session=head.session if head else "", passed=beyond is Verdict.PASSED, late=found is Verdict.LATE)
+
+    async def _head(self, channel: str) -> Head | None:
+        """What was stored last; before anything was since the start: what has the latest time."""
+        head = self._stored_last(channel)
+        if head is not None:
+            return head
+        newest_ns = await self._catalogue.newest_end_ns(channel, StreamKind.MAIN.value)
+        return None if newest_ns is None else Head(newest_ns)
 
     async def _protected(self, action: ActionMessage, *, late: bool) -> None:
         """The catalogue marks footage when it is stored; what is left is to say whether there is any."""
@@ -123,14 +145,19 @@ class Linkage:
         elif late:
             await self._actions.settle(action, ActionPhase.FAILED, text="there is no footage of that time")
 
-    async def _picture(self, action: ActionMessage, *, late: bool) -> None:
-        key = snapshot_key(self._device, action.channel, action.at_ns, action.action_id)
+    async def _picture(self, action: ActionMessage, *, session: str, passed: bool, late: bool) -> None:
+        """Args: `passed`: footage well after the moment is stored."""
+        key = self._key(action)
+        if key is None:
+            await self._actions.settle(
+                action, ActionPhase.FAILED, text=f"not a key of a snapshot of this channel: {action.object_key!r:.200}"
+            )
+            return
         try:
-            jpeg = await self._pictures.take(action.channel, action.at_ns)
+            jpeg = await self._pictures.take(action.channel, action.at_ns, session)
             await self._snapshots.add(Snapshot(key, action.channel, action.at_ns, len(jpeg)), jpeg)
         except NoPicture as error:
-            newest_ns = await self._catalogue.newest_end_ns(action.channel, StreamKind.MAIN.value)
-            if late or (newest_ns is not None and newest_ns > action.at_ns + NEAR_NS):
+            if late or passed:
                 await self._actions.settle(action, ActionPhase.FAILED, text=error.what)
         except (ObjectStoreError, StorageFull) as error:
             log.warning("a snapshot must wait", channel=action.channel, error=str(error))
@@ -138,6 +165,17 @@ class Linkage:
                 await self._actions.settle(action, ActionPhase.FAILED, text=error.what)
         else:
             await self._actions.settle(action, ActionPhase.DONE, object_key=key)
+
+    def _key(self, action: ActionMessage) -> str | None:
+        """Where the command wants its snapshot, and has told others it will be; None: no snapshot of its channel may be there."""
+        key = action.object_key
+        if not key:
+            return snapshot_key(self._device, action.channel, action.at_ns, action.action_id)
+        try:
+            check_key(key)
+        except ObjectStoreError:
+            return None
+        return key if key.startswith(f"{self._device}/{action.channel}/") and key.endswith(".jpg") else None
 
     async def results_loop(self) -> None:
         """Publish results; those of before a restart first."""
@@ -148,3 +186,12 @@ class Linkage:
                     await self._bus.producer.publish(ACTIONS, result)
                     await self._actions.reported(result)
             await self._results.wait()
+
+
+def _reason(error: Exception) -> str:
+    """Why a command failed, for people: neither paths nor addresses."""
+    if isinstance(error, VedetteError):
+        return error.what
+    if isinstance(error, OSError):
+        return f"the footage cannot be read: {error.strerror}"
+    return f"{type(error).__name__} while it was carried out"

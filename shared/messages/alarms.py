@@ -78,7 +78,7 @@ class ActionMessage(ChannelMessage):
             extends it (a recording span while the alarm lasts).
         from_ns, to_ns: of RECORD: the span to keep as alarm footage, pre- and post-record included.
         at_ns: of SNAPSHOT: the capture time to show. Of SHOW_MESSAGE: now.
-        object_key: of a done SNAPSHOT: where the JPEG is.
+        object_key: of SNAPSHOT: where the JPEG is to be (empty: storage chooses), and, once done, where it is.
         text: of SHOW_MESSAGE: the notice. Of failed: the reason, for people, without secrets.
     """
 

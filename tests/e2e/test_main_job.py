@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from PIL import Image
@@ -112,6 +113,21 @@ def test_six_webhooks_with_right_signatures(story: Story) -> None:
     assert {delivery.event["specversion"] for delivery in deliveries} == {"1.0"}
     assert {delivery.event["data"]["rule"]["id"] for delivery in deliveries} == {"line"}
     assert [delivery.event["data"]["direction"] for delivery in deliveries] == ["a_to_b"] * 6
+
+
+def test_the_snapshot_of_a_webhook_is_where_it_says(story: Story) -> None:
+    """The address was sent before there was a picture; whoever is logged in sees there the JPEG of that very alarm."""
+    shown = {}
+    for delivery in story.centre.accepted():
+        address = urlsplit(delivery.event["data"]["snapshot_url"])
+        answer = story.recorder.http.get(address.path)
+        assert answer.status_code == 200, address.path
+        assert answer.headers["content-type"] == "image/jpeg"
+        assert Image.open(io.BytesIO(answer.content)).size == (768, 432)
+        shown[delivery.event["data"]["alarm_id"]] = answer.content
+    alarms = line_alarms(story.recorder)
+    assert shown == {alarm["alarm_id"]: story.recorder.http.get(f"/api/snapshots/{alarm['snapshot']}").content for alarm in alarms}
+    assert len(set(shown.values())) == len(alarms) == 6
 
 
 def test_six_snapshots_show_a_person(story: Story) -> None:

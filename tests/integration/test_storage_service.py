@@ -8,11 +8,9 @@ from pathlib import Path
 import av
 import pytest
 
-from shared.domain.clock import ManualClock
+from shared.domain.clock import NS_PER_S, ManualClock
 from shared.messages import (
     ActionKind,
-    ActionMessage,
-    ActionPhase,
     DeadLetter,
     Discontinuity,
     EventMessage,
@@ -20,9 +18,8 @@ from shared.messages import (
     RecordingMessage,
 )
 from shared.topics import ACTIONS, DEAD_LETTERS, EVENTS, RECORDINGS
-from shared.domain.clock import NS_PER_S
-from tests.support.segments import FPS, START_NS, Feed, level, payloads
-from tests.support.storing import MIB, Storing, next_of, site, storing, until
+from tests.support.segments import START_NS, Feed, level, payloads
+from tests.support.storing import MIB, Storing, command, next_of, site, storing, until
 
 pytestmark = pytest.mark.integration
 
@@ -37,15 +34,6 @@ async def media(store: Storing, recording_id: str, **headers: str) -> bytes:
     answer = await store.http.get(f"/api/recordings/{recording_id}/media", headers=headers)
     assert answer.status_code in (200, 206), answer.text
     return answer.content
-
-
-def command(
-    kind: ActionKind, channel: str, *, at_ns: int = 0, from_ns: int | None = None, to_ns: int | None = None, name: str = "a1"
-) -> ActionMessage:
-    return ActionMessage(
-        channel=channel, channel_number=1, action_id=name, alarm_id="alarm", action=kind, phase=ActionPhase.REQUESTED,
-        at_ns=at_ns or START_NS, from_ns=from_ns, to_ns=to_ns,
-    )  # fmt: skip
 
 
 async def test_every_frame_comes_back_in_order(tmp_path: Path) -> None:
@@ -154,76 +142,6 @@ async def test_a_damaged_segment_is_a_dead_letter_and_the_next_is_stored(tmp_pat
         assert reasons == {damaged.payload: "its bytes differ from its sha256", torn.payload: "the segment has no video frames"}
         assert [r["frames"] for r in await store.recordings()] == [10]
     assert await store.check() == []
-
-
-async def test_a_snapshot_shows_the_frame_of_its_moment(tmp_path: Path) -> None:
-    async with storing(tmp_path, site("door", storage={"file_s": 4})) as store:
-        results = await store.listen(ACTIONS)
-        feed = Feed()
-        await store.keep(*feed.take(6))
-        for name, frame in (("old", 13), ("edge", 39), ("open", 52)):
-            at_ns = START_NS + frame * NS_PER_S // FPS
-            await store.bus.publish(ACTIONS, command(ActionKind.SNAPSHOT, "door", at_ns=at_ns, name=name))
-            done = await next_of(results, lambda m: m.phase is not ActionPhase.REQUESTED)
-            assert isinstance(done, ActionMessage)
-            assert (done.phase, done.action_id, done.text) == (ActionPhase.DONE, name, "")
-            picture = await store.http.get(f"/api/snapshots/{done.object_key}")
-            assert picture.headers["content-type"] == "image/jpeg"
-            with av.open(io.BytesIO(picture.content), "r") as container:
-                (shown,) = list(container.decode(video=0))
-            assert (shown.width, shown.height) == (192, 108)
-            luma = int(shown.to_ndarray()[5, 50])
-            # Recorded in limited range; JPEG has the full one.
-            assert (luma * 219 / 255 + 16) == pytest.approx(level(frame), abs=2.4)
-    assert await store.check() == []
-
-
-async def test_a_snapshot_waits_for_its_footage_over_a_restart(tmp_path: Path) -> None:
-    feed = Feed()
-    async with storing(tmp_path, site("door")) as store:
-        await store.keep(*feed.take(2))
-        await store.bus.publish(ACTIONS, command(ActionKind.SNAPSHOT, "door", at_ns=START_NS + 2 * NS_PER_S + NS_PER_S // 2))
-
-        async def accepted() -> bool:
-            return store.bus.backlog(ACTIONS, "storage-actions") == 0
-
-        await until(accepted, what="the command is kept")
-    async with storing(tmp_path, site("door")) as store:
-        results = await store.listen(ACTIONS)
-        await store.keep(*feed.take(2))
-        done = await next_of(results, lambda m: True)
-        assert isinstance(done, ActionMessage)
-        assert done.phase is ActionPhase.DONE
-
-
-async def test_a_snapshot_of_a_gap_fails_with_the_reason(tmp_path: Path) -> None:
-    async with storing(tmp_path, site("door")) as store:
-        results = await store.listen(ACTIONS)
-        feed = Feed()
-        await store.keep(feed.next())
-        feed.at_ns += 60 * NS_PER_S
-        await store.keep(feed.next(discontinuity=Discontinuity.RECONNECT))
-        await store.bus.publish(ACTIONS, command(ActionKind.SNAPSHOT, "door", at_ns=START_NS + 30 * NS_PER_S))
-        failed = await next_of(results, lambda m: m.phase is not ActionPhase.REQUESTED)
-        assert isinstance(failed, ActionMessage)
-        assert (failed.phase, failed.text) == (ActionPhase.FAILED, "there is no footage of that moment")
-
-
-async def test_alarm_footage_is_marked_before_and_after_it_is_stored(tmp_path: Path) -> None:
-    async with storing(tmp_path, site("door", storage={"file_s": 4})) as store:
-        results = await store.listen(ACTIONS)
-        feed = Feed()
-        await store.keep(*feed.take(6))
-        from_ns, to_ns = START_NS + 5 * NS_PER_S, START_NS + 9 * NS_PER_S
-        await store.bus.publish(ACTIONS, command(ActionKind.RECORD, "door", from_ns=from_ns, to_ns=to_ns))
-        await store.keep(*feed.take(8))
-        done = await next_of(results, lambda m: m.phase is not ActionPhase.REQUESTED)
-        assert isinstance(done, ActionMessage)
-        assert done.phase is ActionPhase.DONE
-        assert [r["kind"] for r in await store.recordings()] == ["general", "alarm", "alarm", "general"]
-        answer = await store.http.get("/api/timeline", params={"channel": "door", "from_ns": START_NS, "to_ns": START_NS + 60 * NS_PER_S})
-        spans = [((s["from_ns"] - START_NS) / NS_PER_S, (s["to_ns"] - START_NS) / NS_PER_S, s["kind"]) for s in answer.json()["spans"]]
-        assert spans == [(0, 5, "general"), (5, 9, "alarm"), (9, 14, "general")]
 
 
 async def test_alarm_mode_keeps_what_an_alarm_claims_and_drops_the_rest(tmp_path: Path) -> None:

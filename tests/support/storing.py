@@ -19,10 +19,11 @@ from shared.bus.embedded import EmbeddedBus
 from shared.bus.port import Consumer, Position
 from shared.config.site import SiteConfig
 from shared.domain.clock import Clock, SystemClock
-from shared.messages import Message, SegmentMessage
+from shared.messages import ActionKind, ActionMessage, ActionPhase, Message, SegmentMessage
 from shared.report import Reporter
 from shared.service import Runtime
 from shared.topics import SEGMENTS, Topic
+from tests.support.segments import START_NS
 
 T = TypeVar("T")
 MIB = 1024 * 1024
@@ -93,6 +94,16 @@ async def next_of(consumer: Consumer, wanted: Callable[[Any], bool], deadline_s:
             for record in await consumer.poll(max_records=1, timeout_s=1.0):
                 if wanted(record.message):
                     return record.message
+
+
+def command(
+    kind: ActionKind, channel: str, *, at_ns: int = 0, from_ns: int | None = None, to_ns: int | None = None, name: str = "a1", key: str = ""
+) -> ActionMessage:
+    """What the alarm service asks for."""
+    return ActionMessage(
+        channel=channel, channel_number=1, action_id=name, alarm_id="alarm", action=kind, phase=ActionPhase.REQUESTED,
+        at_ns=at_ns or START_NS, from_ns=from_ns, to_ns=to_ns, object_key=key,
+    )  # fmt: skip
 
 
 @asynccontextmanager

@@ -10,6 +10,8 @@ from services.storage.core.model import Kind, Span, State
 from shared.messages import ActionKind, ActionMessage, ActionPhase
 
 _BATCH = 256
+#: Commands that are looked at together: more than wait even where a whole site is without footage.
+_PENDING = 4096
 
 
 class Actions:
@@ -57,7 +59,7 @@ class Actions:
     async def pending(self) -> list[tuple[ActionMessage, int]]:
         """Commands that wait, with the time of their arrival, oldest first. The message has the span as extended."""
         async with self._catalogue.reading() as connection:
-            query = select(actions).where(actions.c.phase == ActionPhase.REQUESTED.value).order_by(actions.c.received_ns).limit(_BATCH)
+            query = select(actions).where(actions.c.phase == ActionPhase.REQUESTED.value).order_by(actions.c.received_ns).limit(_PENDING)
             rows = (await connection.execute(query)).mappings().all()
         return [
             (

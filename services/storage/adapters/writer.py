@@ -16,8 +16,10 @@ from services.storage.adapters.ledger import Ledger
 from services.storage.core.model import Kind, Recording, Span, object_key
 from services.storage.core.placing import KindOf, OpenFile, Placed, place
 from services.storage.core.recording import kind_of, touches
+from services.storage.core.waiting import Head
 from shared.config.channels import RecordingConfig, RecordMode
 from shared.domain.clock import Clock, seconds_to_ns
+from shared.domain.media import StreamKind
 from shared.domain.schedule import Schedule, active
 from shared.messages import SegmentMessage
 
@@ -73,12 +75,17 @@ class Writer:
         self._layout, self._catalogue, self._ledger, self._clock = layout, catalogue, ledger, clock
         self._file_s, self._modes = file_s, modes
         self._open: dict[StreamKey, _Open] = {}
+        self._heads: dict[StreamKey, Head] = {}
         self._pool = ThreadPoolExecutor(4, thread_name_prefix="storage-disk")
         self._lock = asyncio.Lock()
 
     @property
     def open_files(self) -> int:
         return len(self._open)
+
+    def head(self, channel: str) -> Head | None:
+        """The footage of a channel's main stream that was stored last; None: none since the start."""
+        return self._heads.get((channel, StreamKind.MAIN.value))
 
     async def stop(self) -> None:
         await asyncio.to_thread(self._pool.shutdown)
@@ -164,6 +171,8 @@ class Writer:
             outcome.refused += one.refused
             outcome.ended += one.ended
             outcome.stored += len(one.added)
+            if one.added:
+                self._heads[key] = Head(one.added[-1].end_ns, one.added[-1].session)
             stored_bytes = sum(segment.size_bytes for segment in one.added)
             for id_, recording in one.changed.items():
                 grown = sum(segment.size_bytes for segment in one.added if segment.recording_id == id_)

@@ -103,6 +103,6 @@ def object_key(device: str, channel: str, stream: str, start_ns: int, *, suffix:
 
 
 def snapshot_key(device: str, channel: str, at_ns: int, action_id: str) -> str:
-    """`<device>/<channel>/YYYY/MM/DD/HH/<at_ns>-<action>.jpg` (UTC)."""
+    """`<device>/<channel>/YYYY/MM/DD/HH/<at_ns>-<action>.jpg` (UTC): of a snapshot whose command names no key."""
     hour = datetime.fromtimestamp(at_ns // NS_PER_S, UTC).strftime("%Y/%m/%d/%H")
     return f"{device}/{channel}/{hour}/{at_ns}-{action_id[:8]}.jpg"
