@@ -1,20 +1,39 @@
-"""Making services by name. The console is made last: it serves the HTTP parts of those made before it."""
+"""Making services by name. The console serves the HTTP parts of the others, of whichever instance of them runs."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import importlib
+from collections.abc import Collection, Mapping
+from contextlib import suppress
 from typing import Any, Protocol
 
 from shared.service import Health, Runtime, Service
 
-#: What every service says of itself, by name.
-HealthOf = Callable[[], Mapping[str, Health]]
+#: Services with an HTTP part: `services/<name>/api.py`.
+_WITH_HTTP = ("storage", "alarms", "analytics")
+
+
+class View(Protocol):
+    """What a factory may know of the services of this process."""
+
+    @property
+    def names(self) -> Collection[str]:
+        """Those that are to run here."""
+        ...
+
+    def running(self, name: str) -> Service | None:
+        """The service, while it runs."""
+        ...
+
+    def health(self) -> Mapping[str, Health]:
+        """What every service says of itself, by name."""
+        ...
 
 
 class Factory(Protocol):
     """Makes services by name, without side effects."""
 
-    def create(self, name: str, runtime: Runtime, health: HealthOf) -> Service:
+    def create(self, name: str, runtime: Runtime, view: View) -> Service:
         """Raises: ModuleNotFoundError when its packages are not installed; a `VedetteError` when its settings are wrong."""
         ...
 
@@ -22,36 +41,32 @@ class Factory(Protocol):
 class ServiceFactory:
     """The real services."""
 
-    def __init__(self) -> None:
-        self._routers: list[Any] = []
-
-    def create(self, name: str, runtime: Runtime, health: HealthOf) -> Service:
+    def create(self, name: str, runtime: Runtime, view: View) -> Service:
         """Build one service, and no more: imports happen here, so that a process has only what it runs."""
-        if name == "storage":
-            from services.storage.api import router as storage_router
-            from services.storage.app import create as create_storage
+        app = importlib.import_module(f"services.{name}.app")
+        service: Service = app.create(runtime, _routers(view), view.health) if name == "console" else app.create(runtime)
+        return service
 
-            storage = create_storage(runtime)
-            self._routers.append(storage_router(storage))
-            return storage
-        if name == "alarms":
-            from services.alarms.api import router as alarms_router
-            from services.alarms.app import create as create_alarms
 
-            alarms = create_alarms(runtime)
-            self._routers.append(alarms_router(alarms))
-            return alarms
-        if name == "analytics":
-            from services.analytics.api import router as analytics_router
-            from services.analytics.app import create as create_analytics
+def _routers(view: View) -> list[Any]:
+    routers = []
+    for name in _WITH_HTTP:
+        if name in view.names:
+            with suppress(ModuleNotFoundError):  # its packages are not installed: it does not run, which is told
+                routers.append(importlib.import_module(f"services.{name}.api").router(_Running(view, name)))
+    return routers
 
-            analytics = create_analytics(runtime)
-            self._routers.append(analytics_router(analytics))
-            return analytics
-        if name == "ingest":
-            from services.ingest.app import create as create_ingest
 
-            return create_ingest(runtime)
-        from services.console.app import create as create_console
+class _Running:
+    """Stands for a service in its HTTP part. While it does not run, requests are answered 503."""
 
-        return create_console(runtime, self._routers, health)
+    def __init__(self, view: View, name: str) -> None:
+        self._view, self._name = view, name
+
+    def __getattr__(self, attribute: str) -> Any:
+        service = self._view.running(self._name)
+        if service is None:
+            from fastapi import HTTPException
+
+            raise HTTPException(503, f"{self._name} does not run now", {"retry-after": "5"})
+        return getattr(service, attribute)

@@ -18,9 +18,14 @@ FILE_BYTES = 10 * 2**20
 FILES = 10
 
 
-#: Loggers whose lines people are told in another way: exceptions as alarms, cameras that come and go and services that do not start
-#: by `vedette run` itself.
-_TOLD_OTHERWISE = frozenset({"shared.report", "services.cli.wiring", "services.ingest.channel"})
+#: Loggers whose lines people are told in another way: exceptions as alarms; cameras that come and go, services that do not start, and a
+#: bus that is away by `vedette run` itself.
+_TOLD_OTHERWISE = frozenset({"shared.report", "services.cli.wiring", "services.ingest.channel", "shared.bus.kafka"})
+_LIBRARIES_TOLD_OTHERWISE = frozenset({"aiokafka"})
+
+
+def _untold(record: logging.LogRecord) -> bool:
+    return record.name not in _TOLD_OTHERWISE and record.name.partition(".")[0] not in _LIBRARIES_TOLD_OTHERWISE
 
 
 class _Terminal(logging.StreamHandler[TextIO]):
@@ -30,7 +35,7 @@ class _Terminal(logging.StreamHandler[TextIO]):
         super().__init__(sys.stderr)
         self.setLevel(logging.WARNING)
         self.setFormatter(formatter)
-        self.addFilter(lambda record: record.name not in _TOLD_OTHERWISE)
+        self.addFilter(_untold)
 
     def format(self, record: logging.LogRecord) -> str:
         line = logging.makeLogRecord(record.__dict__)

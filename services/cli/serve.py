@@ -17,6 +17,7 @@ from shared.config.site import SiteConfig
 from shared.domain.clock import Clock
 from shared.domain.errors import ConfigError
 from shared.domain.redact import redact
+from shared.service import Service
 from shared.supervise import Supervisor
 
 
@@ -39,31 +40,26 @@ async def serve(site: SiteConfig, clock: Clock, names: Sequence[str] = START_ORD
     """Run the services until Ctrl-C, SIGTERM, or (when given) for `limit_s` seconds; then stop them in order.
 
     Raises:
-        VedetteError: recording could not be started.
+        VedetteError: a mistake in the configuration, with which nothing can be recorded.
     """
     with stop_signals(at_once=partial(_warn, "Stopping at once.")) as stop:
-        wiring = Wiring(site, clock, names)
-        starting = asyncio.create_task(wiring.start(_tell), name="start")
+        wiring, supervisor = Wiring(site, clock, names), Supervisor(clock)
+        starting = asyncio.create_task(wiring.start(partial(_started, wiring, supervisor, site, clock)), name="start")
         stopped = asyncio.create_task(stop.wait(), name="stop")
-        await asyncio.wait([starting, stopped], return_when=asyncio.FIRST_COMPLETED)
-        supervisor = Supervisor(clock)
         try:
-            if not starting.done():
-                starting.cancel()  # stopped while starting: what has started is stopped by `start` itself
-                await asyncio.gather(starting, return_exceptions=True)
-                return
-            await starting
-            supervisor.spawn("cli.alarms", partial(announce_alarms, wiring.bus, site))
-            supervisor.spawn("cli.channels", partial(announce_channels, wiring.bus, site))
-            _welcome(wiring)
-            if (analytics := wiring.services.get("analytics")) is not None:
-                supervisor.spawn("cli.analytics", partial(announce_ready, analytics, clock))
-            if limit_s is not None:
-                supervisor.spawn("cli.limit", partial(_stop_after, clock, limit_s, stop))
-            await stop.wait()
+            await asyncio.wait([starting, stopped], return_when=asyncio.FIRST_COMPLETED)
+            if starting.done():
+                await starting
+                say(f"Data:      {wiring.data_dir}")
+                say("Running. Alarms are printed as they happen; Ctrl-C stops.")
+                if limit_s is not None:
+                    supervisor.spawn("cli.limit", partial(_stop_after, clock, limit_s, stop))
+                await stop.wait()
             _warn("Stopping in order; Ctrl-C again stops at once.")
         finally:
             stopped.cancel()
+            starting.cancel()  # stopped while starting: what had begun is stopped by `start` itself
+            await asyncio.gather(starting, return_exceptions=True)
             await supervisor.stop()
             await wiring.stop(_tell_stop)
             say("Stopped.")
@@ -74,24 +70,29 @@ async def _stop_after(clock: Clock, seconds: float, stop: asyncio.Event) -> None
     stop.set()
 
 
-def _welcome(wiring: Wiring) -> None:
-    """Where the page is, and how to get in."""
-    console = wiring.services.get("console")
-    if console is not None:
-        from services.console.app import ConsoleService
-
-        assert isinstance(console, ConsoleService)
-        say(f"Page:      {console.url}", style="bold")
-        say(f"Password:  of user admin, in {console.password_path}")
-    say(f"Data:      {wiring.data_dir}")
-    say("Running. Alarms are printed as they happen; Ctrl-C stops.")
-
-
-def _tell(name: str, what: str) -> None:
-    if what == "started":
-        say(f"{name}: started", style="green")
+def _started(wiring: Wiring, supervisor: Supervisor, site: SiteConfig, clock: Clock, name: str, what: str) -> None:
+    """Tell what starts, and begin what follows from it."""
+    service = wiring.running(name)
+    if what == "started" and name == "bus":
+        supervisor.spawn("cli.alarms", partial(announce_alarms, wiring.bus, site))
+        supervisor.spawn("cli.channels", partial(announce_channels, wiring.bus, site))
+    elif what in ("started", "connected"):
+        say(f"{name}: {what}", style="green")
     elif what != "starting":
         _warn(f"{name}: {what}")
+    if what == "started" and name == "console" and service is not None:
+        _tell_page(service)
+    elif what == "started" and name == "analytics" and service is not None:
+        supervisor.spawn("cli.analytics", partial(announce_ready, service, clock))
+
+
+def _tell_page(service: Service) -> None:
+    """Where the page is, and how to get in."""
+    from services.console.app import ConsoleService
+
+    assert isinstance(service, ConsoleService)
+    say(f"Page:      {service.url}", style="bold")
+    say(f"Password:  of user admin, in {service.password_path}")
 
 
 def _tell_stop(name: str, what: str) -> None:

@@ -1,15 +1,23 @@
-"""From a configuration to running services: the only place that knows all of them, and whether the bus is in memory or Kafka."""
+"""From a configuration to running services: the only place that knows all of them, and whether the bus is in memory or Kafka.
+
+Services start side by side, and none waits for another: cameras are recorded into the spool while storage repairs, migrates, or waits for
+its database. What cannot start is told, and tried again for as long as the process runs.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+import random
+from collections.abc import Callable, Collection, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import structlog
 
 from services.cli.factory import Factory, ServiceFactory
 from services.cli.lock import DataDirLock
+from shared.bus.embedded import EmbeddedBus
 from shared.bus.port import Bus
 from shared.config.services import KafkaBus
 from shared.config.site import SiteConfig
@@ -18,20 +26,24 @@ from shared.domain.errors import BusError, ConfigError, VedetteError
 from shared.domain.redact import redact
 from shared.report import Reporter
 from shared.service import Health, Runtime, Service
+from shared.supervise import Aside, Supervisor
 
 log = structlog.get_logger(__name__)
 
-#: Started in this order: whoever makes footage durable, whoever makes footage, and then the rest: recording waits for nobody. Analysis
-#: last, since a model may have to be exported first.
-START_ORDER = ("storage", "ingest", "alarms", "console", "analytics")
+#: In this order they are made, and their starts begun. The console opens when the others have had `CONSOLE_WAIT_S` to start.
+START_ORDER = ("ingest", "storage", "alarms", "analytics", "console")
 #: Stopped in this order: sources first, so that what they made is handled to the end.
 STOP_ORDER = ("ingest", "analytics", "alarms", "storage", "console")
-#: Recording needs these. When one of them cannot start, nothing runs; of the others it is told, and recording goes on.
+#: Recording needs these: when their settings are wrong, or their packages missing, nothing runs.
 ESSENTIAL = frozenset({"storage", "ingest"})
+#: How long others let the cameras go first, how long the page waits for what it shows, and `start` for all.
+INGEST_WAIT_S, CONSOLE_WAIT_S, START_WAIT_S = 2.0, 5.0, 10.0
+BACKOFF_MIN_S, BACKOFF_MAX_S = 1.0, 30.0
+BUS_LOOK_S = 1.0
 #: A service that has not ended by then is left behind (its footage is durable; the next start reconciles).
 STOP_LIMIT_S = 60
 
-#: Told what happens: a service's name, and what it does or why it could not.
+#: Told what happens: the name of a service (or `bus`), and what it does or why it could not.
 Tell = Callable[[str, str], None]
 
 
@@ -41,13 +53,11 @@ def make_bus(site: SiteConfig, clock: Clock) -> Bus:
         from shared.bus.kafka import KafkaBus as KafkaAdapter
 
         return KafkaAdapter(site.bus, clock, client_id=site.device.id)
-    from shared.bus.embedded import EmbeddedBus
-
     return EmbeddedBus(clock, Path(site.data_dir).absolute())
 
 
 class Wiring:
-    """The services of one process. `start`, then `stop`; both tell what they do."""
+    """The services of one process, and the `View` of them. `start`, then `stop`; both tell what they do."""
 
     def __init__(self, site: SiteConfig, clock: Clock, names: Sequence[str] = START_ORDER, factory: Factory | None = None) -> None:
         self._site, self._clock, self._factory = site, clock, factory or ServiceFactory()
@@ -55,74 +65,165 @@ class Wiring:
         self.data_dir = Path(site.data_dir).absolute()
         self._lock = DataDirLock(self.data_dir)
         self.bus = make_bus(site, clock)
+        self._supervisor = Supervisor(clock)
+        self._reports = Aside()
+        self._begun: dict[str, Service] = {}  # whose start was called: only those are stopped
+        self._tried = {name: asyncio.Event() for name in self._names}
+        self._wrong: asyncio.Future[None] | None = None  # fails with the mistake for which nothing can run
         self.services: dict[str, Service] = {}
-        self._begun: set[str] = set()  # whose start was called: only those are stopped
-        #: Services that could not be made or started, and why.
+        #: Services, and the bus, that could not be made or started, and why.
         self.failed: dict[str, str] = {}
 
+    @property
+    def names(self) -> Collection[str]:
+        return self._names
+
+    def running(self, name: str) -> Service | None:
+        return self.services.get(name)
+
     async def start(self, tell: Tell) -> None:
-        """Lock the data folder, start the bus and every service, in order.
+        """Lock the data folder, start the bus and every service. Returns when each has started or said why not, or takes its time.
 
         Raises:
-            VedetteError: recording cannot start; what had started is stopped again.
+            ConfigError: a mistake in the configuration or the installation, with which nothing can be recorded; or another process has
+                the data folder. What had started is stopped again.
         """
         self._lock.acquire()
+        self._wrong = asyncio.get_running_loop().create_future()
         try:
-            await self.bus.start()
+            await self._start_bus(tell)
             reporter = Reporter(self.bus.producer, self._clock, self._site.device.id)
+            self._report_dropped(reporter)
             runtime = Runtime(self._site, self.bus, self._clock, self.data_dir, reporter)
-            for name in sorted(self._names, key="console".__eq__):  # the console last: it shows the others' HTTP parts
-                self._make(name, runtime, tell)
             for name in self._names:
-                if name in self.services:
-                    await self._start(name, tell)
+                self._supervisor.spawn(f"start.{name}", partial(self._bring_up, name, runtime, tell))
+            await self._wait_for(self._names, START_WAIT_S)
         except BaseException:
             await self.stop(lambda *_: None)
             raise
 
-    def _make(self, name: str, runtime: Runtime, tell: Tell) -> None:
+    async def _wait_for(self, names: Sequence[str], timeout_s: float) -> None:
+        """Until each of `names` was tried once, or for `timeout_s`. Raises what makes it impossible to run."""
+        assert self._wrong is not None
+        tried = asyncio.gather(*(self._tried[name].wait() for name in names))
         try:
-            self.services[name] = self._factory.create(name, runtime, self.health)
-        except Exception as error:  # noqa: BLE001  # the boundary: whatever one service fails of, recording must start
-            self._failed(name, error, tell)
+            waiting: list[asyncio.Future[Any]] = [tried, self._wrong]
+            await asyncio.wait(waiting, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            tried.cancel()
+            await asyncio.gather(tried, return_exceptions=True)
+        if self._wrong.done():
+            self._wrong.result()
 
-    async def _start(self, name: str, tell: Tell) -> None:
-        tell(name, "starting")
-        service = self.services[name]
-        self._begun.add(name)
+    # -- the bus
+
+    async def _start_bus(self, tell: Tell) -> None:
+        """Begin with it; what it lacks is told, now and whenever that changes."""
+        started = await self._try_bus(tell, started=False)
+        self._supervisor.spawn("bus.trouble", partial(self._watch_bus, tell, started))
+        tell("bus", "started")
+
+    async def _watch_bus(self, tell: Tell, started: bool) -> None:
+        while True:
+            await self._clock.sleep(BUS_LOOK_S)
+            started = await self._try_bus(tell, started=started)
+
+    async def _try_bus(self, tell: Tell, *, started: bool) -> bool:
         try:
-            await service.start()
-        except Exception as error:  # noqa: BLE001  # as above
-            del self.services[name]
-            self._begun.discard(name)
-            await self._stop(name, service, tell)
-            self._failed(name, error, tell)
+            if not started:
+                await self.bus.start()
+        except BusError as error:
+            self._bus_trouble(redact(str(error)), tell)
+            return False
+        self._bus_trouble(redact(self.bus.trouble()), tell)
+        return True
+
+    def _bus_trouble(self, why: str, tell: Tell) -> None:
+        before = self.failed.get("bus", "")
+        if why:
+            self.failed["bus"] = why
         else:
-            tell(name, "started")
+            self.failed.pop("bus", None)
+        if bool(why) != bool(before):
+            tell("bus", f"{why}; it is tried again, and recordings wait in the spool" if why else "connected")
 
-    def _failed(self, name: str, error: Exception, tell: Tell) -> None:
-        """Tell why a service does not run; raise when recording needs it."""
+    def _report_dropped(self, reporter: Reporter) -> None:
+        if isinstance(self.bus, EmbeddedBus):
+            self.bus.on_dropped = lambda topic, count: self._reports.run(
+                f"report of dropped {topic.name}",
+                reporter.tell(f"{topic.name.replace('-', '_')}.dropped", f"the {count} oldest of {topic.name} gave way for new ones"),
+            )
+
+    # -- services
+
+    async def _bring_up(self, name: str, runtime: Runtime, tell: Tell) -> None:
+        """Make and start one service; when that fails, tell why and do it again, unless only a person can mend it."""
+        if name == "console":
+            await self._wait_for([other for other in self._names if other != name], CONSOLE_WAIT_S)
+        elif name != "ingest" and "ingest" in self._names:
+            await self._wait_for(["ingest"], INGEST_WAIT_S)
+        backoff_s = BACKOFF_MIN_S
+        while not await self._attempt(name, runtime, tell):
+            await self._clock.sleep(backoff_s * random.uniform(0.5, 1.0))
+            backoff_s = min(backoff_s * 2, BACKOFF_MAX_S)
+
+    async def _attempt(self, name: str, runtime: Runtime, tell: Tell) -> bool:
+        """Whether this was the last: it runs, or can never do."""
+        try:
+            service = self._begun[name] = self._factory.create(name, runtime, self)
+            if name not in self.failed:
+                tell(name, "starting")
+            await service.start()
+        except Exception as error:  # noqa: BLE001  # the boundary: whatever one service fails of, the others must run
+            if (made := self._begun.get(name)) is not None:
+                await self._stop(name, made, tell)
+                del self._begun[name]
+            return self._failed(name, error, tell)
+        self.services[name] = service
+        self.failed.pop(name, None)
+        tell(name, "started")
+        self._tried[name].set()
+        return True
+
+    def _failed(self, name: str, error: Exception, tell: Tell) -> bool:
+        """Tell why a service does not run; whether to leave it at that."""
         known = _absent(name, error) if isinstance(error, ModuleNotFoundError) else error
-        if name in ESSENTIAL:
-            raise known from error
+        first, final = not self._tried[name].is_set(), isinstance(known, ConfigError)
+        if final and first and name in ESSENTIAL and self._wrong is not None and not self._wrong.done():
+            self._wrong.set_exception(known)
+            return True
         why = redact(str(known) if isinstance(known, VedetteError) else f"{type(known).__name__}: {known}")
+        final = final and name not in ESSENTIAL
+        if why != self.failed.get(name):
+            log.error("a service could not start", service=name, error=why, exc_info=None if isinstance(known, VedetteError) else known)
+            tell(name, f"could not start: {why}" + ("" if final else "; it is tried again"))
         self.failed[name] = why
-        log.error("a service could not start", service=name, error=why, exc_info=None if isinstance(known, VedetteError) else known)
-        tell(name, f"could not start: {why}")
+        self._tried[name].set()
+        return final
 
     def health(self) -> dict[str, Health]:
-        """What every service says of itself; those that could not start say why."""
-        running = {name: service.health() for name, service in self.services.items()}
-        return running | {name: Health(ok=False, summary=f"not running: {why}") for name, why in self.failed.items()}
+        """What every service says of itself; those that could not start say why. The bus is named when something is wrong with it."""
+        found = {name: Health(ok=False, summary=f"not running: {why}") for name, why in self.failed.items()}
+        for name in self._names:
+            service = self.services.get(name)
+            if service is not None:
+                found[name] = service.health()
+            else:
+                found.setdefault(name, Health(ok=False, summary="starting"))
+        return found
 
     async def stop(self, tell: Tell) -> None:
-        """Stop everything that runs, in order, then the bus, then give the data folder free. Idempotent."""
+        """Stop everything that runs or was about to, in order, then the bus, then give the data folder free. Idempotent."""
+        await self._supervisor.stop()
+        if self._wrong is not None and self._wrong.done():
+            self._wrong.exception()
         for name in STOP_ORDER:
-            service = self.services.pop(name, None)
-            if service is not None and name in self._begun:
-                self._begun.discard(name)
+            service = self._begun.pop(name, None)
+            if service is not None:
                 tell(name, "stopping")
                 await self._stop(name, service, tell)
+            self.services.pop(name, None)
+        await self._reports.stop()
         try:
             await self.bus.stop()
         except BusError as error:

@@ -104,8 +104,10 @@ class Hub:
         self.pictures.start()
         facts: tuple[Topic[Any], ...] = (DETECTIONS, ALARMS, ACTIONS, CHANNEL_STATUS, EVENTS, RECORDINGS)
         for name, topics, take in (("frames", (FRAMES,), self._take_frame), ("facts", facts, self._take_fact)):
-            # Joined here, so that nothing published after `start` is missed; a loop that failed joins anew.
-            self._joined[name] = await self._bus.consumer(topics, group=None)
+            # Joined here, so that nothing published after `start` is missed; a loop that failed joins anew, and one whose bus is away
+            # when that comes back: the page is there meanwhile.
+            if not self._bus.trouble():
+                self._joined[name] = await self._bus.consumer(topics, group=None)
             self._supervisor.spawn(f"console.{name}", partial(self._read, name, topics, take))
         for channel in self._state.channels:
             self._supervisor.spawn(f"console.pictures.{channel}", partial(self._show, channel))

@@ -6,12 +6,17 @@ database: each has a version table of its own, `alembic_version_<x>`.
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
+from weakref import WeakKeyDictionary
 
 from alembic import command, context
 from alembic.config import Config
 from sqlalchemy import Connection, MetaData
 from sqlalchemy.ext.asyncio import AsyncEngine
+
+#: Alembic's `context` is one for the process: services that start side by side migrate one after the other.
+_TURNS: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
 
 
 async def migrate(engine: AsyncEngine, folder: Path, name: str) -> None:
@@ -23,7 +28,7 @@ async def migrate(engine: AsyncEngine, folder: Path, name: str) -> None:
     config = Config()
     config.set_main_option("script_location", str(folder).replace("%", "%%"))
     config.set_main_option("path_separator", "os")
-    async with engine.begin() as connection:
+    async with _TURNS.setdefault(asyncio.get_running_loop(), asyncio.Lock()), engine.begin() as connection:
         await connection.run_sync(_upgrade, config, f"alembic_version_{name}")
 
 

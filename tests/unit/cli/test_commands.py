@@ -95,7 +95,7 @@ def test_version() -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("--service", "ingst"), "error: --service: there is no service 'ingst' (one of storage, ingest, alarms, console, analytics)"),
+        (("--service", "ingst"), "error: --service: there is no service 'ingst' (one of ingest, storage, alarms, analytics, console)"),
         (("--service", "ingest"), "the embedded bus is inside one process"),
     ],
 )
