@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import ipaddress
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -216,6 +217,14 @@ class WebhookCentre(Section):
     """false: it is told nothing."""
 
 
+def _check_network(text: str) -> str:
+    try:
+        ipaddress.ip_network(text)
+    except ValueError:
+        raise ValueError("an address such as 192.0.2.4, or a network such as 192.0.2.0/24, without bits beyond the prefix") from None
+    return text
+
+
 class ConsoleConfig(Section):
     """The page and the HTTP API."""
 
@@ -227,3 +236,5 @@ class ConsoleConfig(Section):
     """Hours until a signed-in user must sign in again."""
     public_url: str = ""
     """How others reach this page, for links in webhooks; empty: made from host and port."""
+    trusted_proxies: tuple[Annotated[str, AfterValidator(_check_network)], ...] = ()
+    """Addresses or networks of reverse proxies in front of this page: their X-Forwarded-For and -Proto are believed."""
