@@ -81,7 +81,9 @@ class ConsoleService:
             log_config=None,
             access_log=False,
             server_header=False,
-            proxy_headers=False,  # else anybody on this machine could choose the address that wrong logins are counted by
+            # Only of proxies that are named: else anybody could choose the address that wrong logins are counted by.
+            proxy_headers=bool(console.trusted_proxies),
+            forwarded_allow_ips=list(console.trusted_proxies),
             ws="websockets-sansio",
             ws_max_size=64 * 1024,
             ws_per_message_deflate=False,  # JPEG does not get smaller

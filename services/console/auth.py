@@ -12,8 +12,9 @@ from dataclasses import dataclass
 import structlog
 
 from services.console import metrics
+from services.console.core.clients import Client
 from services.console.core.sessions import Session, SessionStore
-from services.console.core.throttle import ACCOUNT_POLICY, ADDRESS_POLICY, Throttle, address_key
+from services.console.core.throttle import Pace, Throttle
 from services.console.passwords import Passwords
 from shared.domain.clock import Clock, seconds_to_ns
 from shared.report import Reporter
@@ -49,25 +50,25 @@ class Authority:
     def __init__(self, passwords: Passwords, clock: Clock, session_hours: float, reporter: Reporter | None = None) -> None:
         self._passwords, self._clock, self._reporter = passwords, clock, reporter
         self.sessions = SessionStore(seconds_to_ns(session_hours * 3600))
-        self._addresses = Throttle(ADDRESS_POLICY)
-        self._accounts = Throttle(ACCOUNT_POLICY)
+        self._locks = Throttle()
+        self._pace = Pace()
         # Prometheus sends the password with every scrape: the last right one is remembered as a keyed digest.
         self._basic_key = secrets.token_bytes(32)
         self._basic_digest = b""
 
-    async def login(self, user: str, password: str, address: str) -> Login:
+    async def login(self, user: str, password: str, client: Client) -> Login:
         """Open a session.
 
         Raises:
             LoginRefused: wrong.
-            LoginLocked: too many wrong tries from this address or for this account.
+            LoginLocked: too many wrong tries on this account from this address, or too many at once.
             TooManyChecks: too many logins under way.
         """
-        await self._verify(user, password, address)
+        await self._verify(user, password, client)
         token = secrets.token_urlsafe(32)
         session = self.sessions.open(token, user, self._clock.monotonic_ns())
         metrics.SESSIONS.set(len(self.sessions))
-        log.info("logged in", user=user, address=address)
+        log.info("logged in", user=user, address=client.address)
         return Login(token, session)
 
     def logout(self, session: Session) -> None:
@@ -83,7 +84,7 @@ class Authority:
         """Whether the session has neither ended nor been closed."""
         return self.sessions.get(session.id, self._clock.monotonic_ns()) is not None
 
-    async def basic(self, header: str, address: str) -> str | None:
+    async def basic(self, header: str, client: Client) -> str | None:
         """The user of an HTTP Basic header, or None when it is wrong. Raises as `login` does, `LoginRefused` excepted."""
         scheme, _, encoded = header.partition(" ")
         if scheme.lower() != "basic":
@@ -96,29 +97,43 @@ class Authority:
         if self._basic_digest and hmac.compare_digest(digest, self._basic_digest):
             return user
         try:
-            await self._verify(user, password, address)
+            await self._verify(user, password, client)
         except LoginRefused:
             return None
         self._basic_digest = digest
         return user
 
-    async def _verify(self, user: str, password: str, address: str) -> None:
+    async def _verify(self, user: str, password: str, client: Client) -> None:
         now_ns = self._clock.monotonic_ns()
-        at = address_key(address)
         account = user if self._passwords.knows(user) else ""  # all unknown names are one: they cannot fill the table
-        wait_s = max(self._addresses.wait_s(at, now_ns), self._accounts.wait_s(account, now_ns))
-        if wait_s > 0:
-            metrics.LOGINS.labels("locked").inc()
-            raise LoginLocked(wait_s)
-        locked = self._addresses.charge(at, now_ns)
-        locked = self._accounts.charge(account, now_ns) or locked
+        key = f"{client.address} {account}"
+        if not client.shared and (wait_s := self._locks.wait_s(key, now_ns)) > 0:
+            raise _turned_away(wait_s)
+        pause_s = self._pace.admit(account, now_ns)
+        if pause_s is None:
+            raise _turned_away(self._pace.policy.max_step_s)
+        locked = not client.shared and self._locks.charge(key, now_ns)
+        if pause_s > 0:
+            metrics.LOGINS.labels("slowed").inc()
+            await self._clock.sleep(pause_s)
         if await self._passwords.check(user, password):
-            self._addresses.forgive(at)
-            self._accounts.forgive(account)
+            self._locks.forgive(key)
+            self._pace.forgive(account)
             metrics.LOGINS.labels("ok").inc()
             return
         metrics.LOGINS.labels("wrong").inc()
-        log.warning("a login was refused", address=address, known_user=bool(account))
-        if locked and self._reporter is not None:
-            await self._reporter.tell("login.locked", f"repeated wrong logins at the console from {address}: further tries must wait")
+        log.warning("a login was refused", address=client.address, known_user=bool(account))
+        if locked:
+            await self._tell(f"repeated wrong logins at the console from {client.address}: further tries must wait")
+        elif self._pace.step_s(account) >= self._pace.policy.max_step_s:
+            await self._tell("repeated wrong logins at the console: further tries are slowed down")
         raise LoginRefused
+
+    async def _tell(self, text: str) -> None:
+        if self._reporter is not None:
+            await self._reporter.tell("login.locked", text)
+
+
+def _turned_away(wait_s: float) -> LoginLocked:
+    metrics.LOGINS.labels("locked").inc()
+    return LoginLocked(wait_s)

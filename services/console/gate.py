@@ -11,11 +11,15 @@ from collections.abc import Mapping
 from http.cookies import CookieError, SimpleCookie
 from urllib.parse import urlsplit
 
+import structlog
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from services.console.auth import COOKIE, Authority, LoginLocked
+from services.console.core.clients import Client, Clients
 from services.console.passwords import TooManyChecks
+
+log = structlog.get_logger(__name__)
 
 CONTENT_SECURITY_POLICY = "; ".join(
     (
@@ -59,11 +63,13 @@ class Gate:
     Args:
         app: everything else.
         authority: who decides.
+        clients: tells visitors apart.
         public_url: how others reach this page, when that differs from what requests say of themselves (a TLS proxy).
     """
 
-    def __init__(self, app: ASGIApp, authority: Authority, public_url: str = "") -> None:
-        self._app, self._authority = app, authority
+    def __init__(self, app: ASGIApp, authority: Authority, clients: Clients, public_url: str = "") -> None:
+        self._app, self._authority, self._clients = app, authority, clients
+        self._warned = False
         self._public_origin = _origin_of(public_url)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -79,6 +85,7 @@ class Gate:
         state = scope.setdefault("state", {})
         state["session"] = session
         state["user"] = session.user if session is not None else ""
+        state["client"] = self._client(scope, headers)
         if session is None and not _is_public(scope):
             if scope["path"] == "/metrics" and "authorization" in headers:
                 await self._metrics(scope, receive, answer, headers["authorization"])
@@ -89,7 +96,7 @@ class Gate:
 
     async def _metrics(self, scope: Scope, receive: Receive, send: Send, authorization: str) -> None:
         try:
-            user = await self._authority.basic(authorization, (scope.get("client") or ("", 0))[0])
+            user = await self._authority.basic(authorization, scope["state"]["client"])
         except LoginLocked as error:
             await _refuse(scope, send, 429, str(error), {"retry-after": str(round(error.wait_s) + 1)})
             return
@@ -101,6 +108,17 @@ class Gate:
             return
         scope["state"]["user"] = user
         await self._app(scope, receive, send)
+
+    def _client(self, scope: Scope, headers: Headers) -> Client:
+        forwarded = "x-forwarded-for" in headers or "forwarded" in headers
+        if self._clients.unnamed_proxy(forwarded=forwarded) and not self._warned:
+            self._warned = True
+            log.warning(
+                "requests come through a proxy that console.trusted_proxies does not name: its visitors cannot be told apart,"
+                " so wrong logins slow all of them down",
+                proxy=_peer(scope),
+            )
+        return self._clients.of(_peer(scope), forwarded=forwarded)
 
     def _secure(self, scope: Scope) -> bool:
         return scope["scheme"] in ("https", "wss") or self._public_origin.startswith("https://")
@@ -134,6 +152,10 @@ class _WithSecurityHeaders:
             if "cache-control" not in headers:  # static files are checked by their ETag, answers are not kept
                 headers["cache-control"] = "no-store" if self._api else "no-cache"
         await self._send(message)
+
+
+def _peer(scope: Scope) -> str:
+    return str((scope.get("client") or ("", 0))[0])
 
 
 def _cookie(headers: Headers) -> str:

@@ -14,6 +14,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.types import ASGIApp
 
 from services.console.auth import COOKIE, Authority, LoginLocked, LoginRefused
+from services.console.core.clients import Clients
 from services.console.gate import Gate
 from services.console.live import Hub
 from services.console.models import (
@@ -61,7 +62,7 @@ def create_app(
     for router in (*routers, _session_routes(site, authority, hub), _state_routes(site, clock, hub, state, health), _probe_routes(health)):
         app.include_router(router)
     _add_page(app)
-    return Gate(app, authority, site.console.public_url)
+    return Gate(app, authority, Clients(site.console.trusted_proxies), site.console.public_url)
 
 
 def _session_routes(site: SiteConfig, authority: Authority, hub: Hub) -> APIRouter:
@@ -73,9 +74,8 @@ def _session_routes(site: SiteConfig, authority: Authority, hub: Hub) -> APIRout
     @router.post("/api/session", responses=problems)
     async def log_in(credentials: Credentials, request: Request, response: Response) -> SessionAnswer:
         """Log in: sets the session cookie."""
-        address = request.client.host if request.client is not None else ""
         try:
-            login = await authority.login(credentials.user, credentials.password, address)
+            login = await authority.login(credentials.user, credentials.password, request.state.client)
         except LoginRefused:
             raise HTTPException(401, "wrong name or password") from None
         except LoginLocked as error:

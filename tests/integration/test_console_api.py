@@ -15,6 +15,7 @@ import pytest
 from services.console.auth import COOKIE
 from shared.domain.clock import ManualClock
 from shared.domain.errors import ConfigError
+from shared.obs.metrics import REGISTRY
 from shared.service import Health
 from shared.topics import CHANNEL_STATUS, FRAMES
 from tests.unit.console import stand
@@ -85,25 +86,83 @@ async def test_the_session_opens_everything_and_ends_with_log_out_and_with_time(
             assert (await client.get("/api/site")).status_code == 401
 
 
-async def test_wrong_passwords_are_slowed_down_and_reported(tmp_path: Path) -> None:
+#: As a proxy on this machine tells of its visitors.
+PROXY = {"trusted_proxies": ["127.0.0.1"]}
+
+
+async def log_in(client: httpx.AsyncClient, password: str, *, visitor: str = "", user: str = "admin") -> httpx.Response:
+    headers = {"x-forwarded-for": visitor} if visitor else {}
+    return await client.post("/api/session", json={"user": user, "password": password}, headers=headers)
+
+
+async def test_wrong_passwords_lock_their_own_address_and_nobody_else(tmp_path: Path) -> None:
     clock = ManualClock()
-    async with stand.running(tmp_path, clock=clock) as s, s.client() as client:
-        wrong = {"user": "admin", "password": "wrong"}
-        answers = [(await client.post("/api/session", json=wrong)).status_code for _ in range(7)]
+    async with stand.running(tmp_path, stand.site_of(**PROXY), clock) as s, s.client() as client:
+        thief, owner = "203.0.113.9", "203.0.113.10"
+        answers = [(await log_in(client, "wrong", visitor=thief)).status_code for _ in range(7)]
         assert answers == [401] * 6 + [429]
-        right = {"user": "admin", "password": s.password}
-        locked = await client.post("/api/session", json=right)
+        locked = await log_in(client, s.password, visitor=thief)
         assert locked.status_code == 429
         wait_s = int(locked.headers["retry-after"])
         assert 1 <= wait_s <= 6
+        assert (await log_in(client, "wrong", visitor=thief, user="guest")).status_code == 401, "another account is another lock"
+        assert (await log_in(client, s.password, visitor=owner)).status_code == 200
+        metrics = await client.get("/metrics", auth=("admin", s.password), headers={"x-forwarded-for": owner})
+        assert metrics.status_code == 200
         clock.advance(wait_s)
-        assert (await client.post("/api/session", json=right)).status_code == 200
+        assert (await log_in(client, s.password, visitor=thief)).status_code == 200
+
+
+async def test_where_visitors_cannot_be_told_apart_wrong_logins_slow_down_and_lock_nobody(tmp_path: Path) -> None:
+    clock = ManualClock()
+    async with stand.running(tmp_path, clock=clock) as s, s.client() as client:
+        for _ in range(20):  # through a proxy that is not named: it could be anybody
+            trying = asyncio.create_task(log_in(client, "wrong", visitor="203.0.113.9"))
+            await _until_done(trying, clock)
+            assert trying.result().status_code == 401
+        started_s = clock.monotonic_ns() / 1e9
+        owner = asyncio.create_task(log_in(client, s.password))
+        await _until_done(owner, clock)
+        assert owner.result().status_code == 200
+        assert clock.monotonic_ns() / 1e9 - started_s <= 4
+        assert (await log_in(client, s.password)).status_code == 200, "who was right has set it right"
+
+
+async def _until_done(task: asyncio.Task[httpx.Response], clock: ManualClock) -> None:
+    """Let time pass until the answer is there."""
+    async with asyncio.timeout(20):
+        while not task.done():
+            done, _ = await asyncio.wait([task], timeout=0.2)
+            if not done:
+                clock.advance(0.5)
+
+
+async def test_forwarded_addresses_are_believed_of_named_proxies_only(tmp_path: Path) -> None:
+    clock = ManualClock()
+    async with stand.running(tmp_path, stand.site_of(trusted_proxies=["192.0.2.1"]), clock) as s, s.client() as client:
+        before = _slowed()
+        for number in range(18):
+            trying = asyncio.create_task(log_in(client, "wrong", visitor=f"203.0.113.{number}"))
+            await _until_done(trying, clock)
+            assert trying.result().status_code == 401
+        assert _slowed() - before >= 3, "a made-up address gains nothing"
+
+
+def _slowed() -> float:
+    return REGISTRY.get_sample_value("vedette_console_logins_total", {"result": "slowed"}) or 0.0
+
+
+async def test_behind_a_named_proxy_with_tls_cookies_are_secure_and_the_origin_is_ours(tmp_path: Path) -> None:
+    async with stand.running(tmp_path, stand.site_of(**PROXY)) as s, s.client() as client:
+        headers = {"x-forwarded-for": "203.0.113.9", "x-forwarded-proto": "https", "host": "nvr.example", "origin": "https://nvr.example"}
+        answer = await client.post("/api/session", json={"user": "admin", "password": s.password}, headers=headers)
+        assert answer.status_code == 200
+        assert "Secure" in answer.headers["set-cookie"]
 
 
 async def test_many_tries_at_once_get_no_more_than_one_after_the_other(tmp_path: Path) -> None:
-    async with stand.running(tmp_path, clock=ManualClock()) as s, s.client() as client:
-        wrong = {"user": "nobody", "password": "wrong"}
-        answers = await asyncio.gather(*(client.post("/api/session", json=wrong) for _ in range(30)))
+    async with stand.running(tmp_path, stand.site_of(**PROXY), ManualClock()) as s, s.client() as client:
+        answers = await asyncio.gather(*(log_in(client, "wrong", visitor="203.0.113.9", user="nobody") for _ in range(30)))
         checked = [answer for answer in answers if answer.status_code == 401]
         assert len(checked) <= 6
         assert {answer.status_code for answer in answers} <= {401, 429, 503}

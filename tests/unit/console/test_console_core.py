@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from pydantic import ValidationError
 
+from services.console.core.clients import Clients
 from services.console.core.outbox import LivePicture, Outbox, pack_picture
 from services.console.core.sessions import SessionStore
-from services.console.core.throttle import Throttle, ThrottlePolicy, address_key
+from services.console.core.throttle import Pace, PacePolicy, Throttle, ThrottlePolicy
 from services.console.models import ChannelStatusAnswer, site_answer
 from services.console.state import LiveState
 from shared.domain.clock import NS_PER_S
@@ -48,9 +52,61 @@ def test_the_table_of_wrong_tries_is_bounded() -> None:
 
 
 def test_addresses_of_one_ipv6_network_and_mapped_ones_count_together() -> None:
-    assert address_key("2001:db8:1:2::1") == address_key("2001:db8:1:2:ffff::9%eth0")
-    assert address_key("::ffff:10.0.0.7") == address_key("10.0.0.7")
-    assert address_key("2001:db8:1:3::1") != address_key("2001:db8:1:2::1")
+    clients = Clients([])
+
+    def key(address: str) -> str:
+        return clients.of(address, forwarded=False).address
+
+    assert key("2001:db8:1:2::1") == key("2001:db8:1:2:ffff::9%eth0")
+    assert key("::ffff:10.0.0.7") == key("10.0.0.7")
+    assert key("2001:db8:1:3::1") != key("2001:db8:1:2::1")
+
+
+def test_an_address_is_shared_where_it_may_be_a_proxys() -> None:
+    open_, proxied = Clients([]), Clients(["10.0.0.5", "fd00::/8"])
+    assert open_.of("127.0.0.1", forwarded=False).shared, "a proxy on this machine looks like this"
+    assert open_.of("::ffff:127.0.0.1", forwarded=False).shared
+    assert open_.of("", forwarded=False).shared
+    assert not open_.of("10.0.0.5", forwarded=False).shared
+    assert open_.of("10.0.0.5", forwarded=True).shared, "a proxy that is not named"
+    assert proxied.of("10.0.0.5", forwarded=False).shared, "the proxy itself: it named nobody"
+    assert proxied.of("fd00::7", forwarded=True).shared
+    assert not proxied.of("192.0.2.9", forwarded=True).shared, "the visitor that the proxy named, or one who only claims to be a proxy"
+
+
+@pytest.mark.parametrize("proxy", ["nginx", "10.0.0.1/24", "*", ""])
+def test_a_proxy_is_named_by_its_address(proxy: str) -> None:
+    with pytest.raises(ValidationError, match="an address such as"):
+        stand.site_of(trusted_proxies=[proxy])
+
+
+PACE = PacePolicy(free_tries=3, first_step_s=1, max_step_s=4, patience_s=10, forget_after_s=100)
+
+
+def test_wrong_tries_are_set_apart_and_none_is_ever_locked() -> None:
+    pace, now_ns, waits = Pace(PACE), 0, []
+    for _ in range(8):
+        wait_s = pace.admit("a", now_ns)
+        assert wait_s is not None
+        waits.append(wait_s)
+        now_ns += round(wait_s * NS_PER_S)
+    assert waits == [0, 0, 0, 0, 1, 2, 4, 4]
+    assert pace.admit("b", now_ns) == 0
+    pace.forgive("a")
+    assert pace.admit("a", now_ns) == 0
+
+
+@given(st.lists(st.floats(0, 5), min_size=1, max_size=80))
+def test_however_tries_come_they_are_looked_at_one_step_apart(gaps_s: list[float]) -> None:
+    pace, now_ns, looked_at = Pace(PACE), 0, []
+    for gap_s in gaps_s:
+        now_ns += round(gap_s * NS_PER_S)
+        wait_s = pace.admit("a", now_ns)
+        if wait_s is not None:
+            assert wait_s <= PACE.patience_s
+            looked_at.append(now_ns + round(wait_s * NS_PER_S))
+    slow = looked_at[PACE.free_tries + 2 :]
+    assert all(later - earlier >= 4 * NS_PER_S - 2 for earlier, later in itertools.pairwise(slow))
 
 
 class Sessions(RuleBasedStateMachine):
