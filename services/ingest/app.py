@@ -9,7 +9,9 @@ camera thread --segments--> spool --hand-over--> SEGMENTS        (durable, in or
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 
 import structlog
 
@@ -19,7 +21,7 @@ from services.ingest.adapters.spool import Spool
 from services.ingest.channel import Channel, Events
 from services.ingest.core.spool_index import Entry
 from services.ingest.handover import HandOver
-from shared.bus.port import Position
+from shared.config.channels import ChannelConfig
 from shared.domain.clock import NS_PER_S
 from shared.domain.errors import BusError
 from shared.domain.ids import DEVICE_CHANNEL, DEVICE_CHANNEL_NUMBER
@@ -32,6 +34,7 @@ log = structlog.get_logger(__name__)
 
 DRAIN_S = 3.0  # at stop: how long the last segments may take to be handed over; what is left waits in the spool
 REPORTS_MAX = 256
+ONCE = "ingest.disabled"  # the one loop that ends by itself
 LASTING = ("spool.full", "spool.error")  # exceptions that last until a segment is recorded again; the others are momentary
 CLOCK_REPORT_EVERY_NS = 10 * NS_PER_S  # every camera sees our clock jump; it is told once
 
@@ -53,7 +56,8 @@ class IngestService:
         self._started = False
 
     async def start(self) -> None:
-        """Open the spool, take up what waits in it, connect to the cameras.
+        """Open the spool, take up what waits in it, connect to the cameras. Needs no one else: without a bus, or without storage, all
+        goes into the spool.
 
         Raises:
             SpoolError: the spool folder cannot be written.
@@ -75,9 +79,10 @@ class IngestService:
         for channel_id in sorted(self._spool.channels() | {channel.id for channel in runtime.site.channels if channel.enabled}):
             self._add_handover(channel_id, self._spool)
         events = Events(self._report, self._recovered, self._thread_failed)
+        disabled = [config for config in runtime.site.channels if not config.enabled]
+        self._supervisor.spawn(ONCE, partial(self._tell_disabled, disabled))
         for config in runtime.site.channels:
             if not config.enabled:
-                await self._tell_disabled(config.id, config.number)
                 continue
             channel = self._channels[config.id] = Channel(config, runtime, self._spool, events)
             self._supervisor.spawn(f"ingest.status.{config.id}", channel.status_loop)
@@ -105,7 +110,7 @@ class IngestService:
         """Loops that run, channels that deliver, bytes that wait. Not ok while a channel's footage is lost for want of room."""
         channels = self._channels.values()
         online = sum(channel.online for channel in channels)
-        dead = [loop.name for loop in self._supervisor.loops if not loop.running]
+        dead = [loop.name for loop in self._supervisor.loops if not loop.running and loop.name != ONCE]
         spool_bytes = self._spool.used_bytes if self._spool is not None else 0
         losing = f"; {len(self._losing)} not recorded, the spool has no room or cannot be written" if self._losing else ""
         return Health(
@@ -182,15 +187,23 @@ class IngestService:
             for channel in self._channels.values():
                 channel.tick()
 
-    async def _tell_disabled(self, channel: str, number: int) -> None:
-        now_ns = self._runtime.clock.now_ns()
-        status = ChannelStatus(
-            channel=channel, channel_number=number, device=self._runtime.site.device.id,
-            state=ChannelState.DISABLED, since_ns=now_ns, at_ns=now_ns,
-        )  # fmt: skip
-        with suppress(BusError):
-            future: asyncio.Future[Position] = await self._runtime.bus.producer.enqueue(CHANNEL_STATUS, status)
-            future.add_done_callback(lambda done: None if done.cancelled() else done.exception() and None)
+    async def _tell_disabled(self, disabled: Sequence[ChannelConfig]) -> None:
+        """Once, as soon as the bus takes it."""
+        for config in disabled:
+            now_ns = self._runtime.clock.now_ns()
+            status = ChannelStatus(
+                channel=config.id, channel_number=config.number, device=self._runtime.site.device.id,
+                state=ChannelState.DISABLED, since_ns=now_ns, at_ns=now_ns,
+            )  # fmt: skip
+            while not await self._published(status):
+                await self._runtime.clock.sleep(self._runtime.site.ingest.status_every_s)
+
+    async def _published(self, status: ChannelStatus) -> bool:
+        try:
+            await self._runtime.bus.producer.publish(CHANNEL_STATUS, status)
+        except BusError:
+            return False
+        return True
 
 
 def create(runtime: Runtime) -> IngestService:

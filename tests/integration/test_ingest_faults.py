@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import socket
@@ -34,6 +35,7 @@ from tests.support.ingest import channel, gapless, ingest, play
 from tests.support.ports import free_port
 from tests.support.rtsp import camera_simulator
 from tests.support.small_disk import fill, mounted
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.integration
 
@@ -261,6 +263,22 @@ async def test_a_full_spool_refuses_the_newest_and_hands_the_rest_over_in_order(
         assert numbers == list(range(len(numbers)))
         assert all(a.end_ns <= b.start_ns for a, b in pairwise(received.segments))
         await received.until(lambda r: any(e.source == "spool.full" and e.end_ns is not None for e in r.events))
+
+
+async def test_recording_begins_without_a_bus_and_is_handed_over_in_order_when_it_comes(tmp_path: Path, clip: Path) -> None:
+    comes = asyncio.Event()
+    setups = [channel("cam", 1, clip.as_uri()), channel("off", 2, clip.as_uri(), enabled=False)]
+    async with ingest(*setups, data_dir=tmp_path, bus_comes=comes) as received:
+        folder = tmp_path / "spool" / "cam"
+        await until(lambda: len(list(folder.glob("*.mp4"))) >= 2, what="segments in the spool")
+        assert received.service.health().ok
+        assert not received.segments
+        comes.set()
+        await received.until(lambda r: len(r.segments) >= 4, 40)
+        assert gapless(received.segments)
+        assert received.segments[0].sequence == 0
+        await received.until(lambda r: (s := r.state("off")) is not None and s.state is ChannelState.DISABLED)
+        await until(lambda: len(list(folder.glob("*.mp4"))) <= 2, what="an empty spool")
 
 
 async def test_a_disk_under_what_is_kept_free_is_a_full_spool_until_there_is_room(tmp_path: Path, clip: Path) -> None:

@@ -15,6 +15,7 @@ import av
 
 from services.ingest.app import IngestService, create
 from shared.bus.embedded import EmbeddedBus
+from shared.bus.port import Consumer
 from shared.config.site import SiteConfig
 from shared.domain.clock import Clock, SystemClock
 from shared.messages import ChannelStatus, EventMessage, FrameMessage, SegmentMessage
@@ -86,38 +87,46 @@ async def ingest(
     clock: Clock | None = None,
     take: bool = True,
     min_free_bytes: int = 0,
+    bus_comes: asyncio.Event | None = None,
     **settings: Any,
 ) -> AsyncIterator[Received]:
     """A running ingest service. `settings` go to its section; segments of 1 s and quick reconnects unless told otherwise.
 
-    `min_free_bytes`: kept free on the disk; nothing on that of the tests.
+    `min_free_bytes`: kept free on the disk; nothing on that of the tests. `bus_comes`: the bus does not run until this is set.
     """
     clock = clock or SystemClock()
     section = {"segment_s": 1, "reconnect_min_s": 0.1, "reconnect_max_s": 0.5, "status_every_s": 0.5} | settings
     site = SiteConfig.model_validate({"channels": list(channels), "ingest": section, "storage": {"min_free_bytes": min_free_bytes}})
     bus = EmbeddedBus(clock)
-    await bus.start()
     with tempfile.TemporaryDirectory() as scratch:
         folder = data_dir or Path(scratch)
         service = create(Runtime(site, bus, clock, folder, Reporter(bus.producer, clock, "device")))
         received = Received(service)
         if take:
             received.taking.set()
-        storage = await bus.consumer([SEGMENTS], group="storage")
-        live = await bus.consumer([FRAMES, CHANNEL_STATUS, EVENTS], group=None)
 
-        async def store() -> None:
+        async def connect() -> list[asyncio.Task[None]]:
+            await bus.start()
+            storage = await bus.consumer([SEGMENTS], group="storage")
+            live = await bus.consumer([FRAMES, CHANNEL_STATUS, EVENTS], group=None)
+            return [asyncio.create_task(store(storage)), asyncio.create_task(watch(live))]
+
+        async def connect_later(comes: asyncio.Event) -> None:
+            await comes.wait()
+            await asyncio.gather(*await connect())
+
+        async def store(storage: Consumer) -> None:
             while True:
                 await received.taking.wait()
                 records = await storage.poll(timeout_s=0.2)
                 await received.take([record.message for record in records])
                 await storage.commit([record.position for record in records])
 
-        async def watch() -> None:
+        async def watch(live: Consumer) -> None:
             while True:
                 await received.take([record.message for record in await live.poll(timeout_s=0.2)])
 
-        tasks = [asyncio.create_task(store()), asyncio.create_task(watch())]
+        tasks = await connect() if bus_comes is None else [asyncio.create_task(connect_later(bus_comes))]
         try:
             await service.start()
             yield received
