@@ -13,6 +13,7 @@ from fastapi.staticfiles import StaticFiles
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.types import ASGIApp
 
+from services.console import problems
 from services.console.auth import COOKIE, Authority, LoginLocked, LoginRefused
 from services.console.core.clients import Clients
 from services.console.gate import Gate
@@ -62,6 +63,7 @@ def create_app(
     for router in (*routers, _session_routes(site, authority, hub), _state_routes(site, clock, hub, state, health), _probe_routes(health)):
         app.include_router(router)
     _add_page(app)
+    problems.install(app, state.clean)
     return Gate(app, authority, Clients(site.console.trusted_proxies), site.console.public_url)
 
 
@@ -69,9 +71,9 @@ def _session_routes(site: SiteConfig, authority: Authority, hub: Hub) -> APIRout
     router = APIRouter(tags=["session"])
     seconds = round(site.console.session_hours * 3600)
     secure = site.console.public_url.lower().startswith("https://")
-    problems: dict[int | str, dict[str, object]] = {status: {"model": Problem} for status in (401, 429, 503)}
+    refusals: dict[int | str, dict[str, object]] = {status: {"model": Problem} for status in (401, 429, 503)}
 
-    @router.post("/api/session", responses=problems)
+    @router.post("/api/session", responses=refusals)
     async def log_in(credentials: Credentials, request: Request, response: Response) -> SessionAnswer:
         """Log in: sets the session cookie."""
         try:

@@ -14,7 +14,7 @@ import pytest
 
 from services.console.auth import COOKIE
 from shared.domain.clock import ManualClock
-from shared.domain.errors import ConfigError
+from shared.domain.errors import CatalogueError, ConfigError, ObjectStoreUnavailable
 from shared.obs.metrics import REGISTRY
 from shared.service import Health
 from shared.topics import CHANNEL_STATUS, FRAMES
@@ -263,3 +263,29 @@ async def test_stopping_cuts_a_download_that_nobody_reads(tmp_path: Path) -> Non
     async with s.client() as late:
         with pytest.raises(httpx.ConnectError):
             await late.get("/healthz")
+
+
+async def test_what_a_service_cannot_do_now_is_a_503_that_says_so(tmp_path: Path) -> None:
+    async with stand.running(tmp_path) as s, s.logged_in() as client:
+        where = f"rtsp://viewer:{stand.CAMERA_PASSWORD}@10.77.0.1/"
+        for error in (CatalogueError("the catalogue cannot be read", where=where), ObjectStoreUnavailable("the store is away")):
+            s.answers.failure = error
+            for path in ("/api/recordings?channel=gate&from_ns=0&to_ns=1", "/api/timeline?channel=gate&from_ns=0&to_ns=1", "/api/alarms"):
+                answer = await client.get(path)
+                assert answer.status_code == 503, path
+                assert error.what in answer.json()["detail"]
+                assert stand.CAMERA_PASSWORD not in answer.text
+                assert int(answer.headers["retry-after"]) > 0
+        s.answers.failure = ZeroDivisionError(stand.CAMERA_PASSWORD)
+        answer = await client.get("/api/alarms")
+        assert (answer.status_code, list(answer.json())) == (500, ["detail"])
+        assert stand.CAMERA_PASSWORD not in answer.text
+
+
+async def test_what_is_wrong_with_a_request_is_said_without_repeating_it(tmp_path: Path) -> None:
+    async with stand.running(tmp_path) as s, s.client() as client:
+        answer = await client.post("/api/session", json={"user": "admin", "password": "p" * 300, "colour": "red"})
+        assert answer.status_code == 422
+        assert {problem["loc"][-1] for problem in answer.json()["detail"]} == {"password", "colour"}
+        assert "ppp" not in answer.text
+        assert (await client.post("/api/session", content=b"x" * 2_000_000)).status_code == 413

@@ -15,6 +15,7 @@ from playwright.async_api import expect
 from services.console.pictures import to_jpeg
 from services.storage.api import router as storage_routes
 from shared.config.site import SiteConfig
+from shared.domain.errors import CatalogueError
 from shared.domain.media import Picture
 from shared.messages import ActionMessage, AlarmState, ChannelState, EventMessage
 from shared.service import Health
@@ -420,6 +421,35 @@ async def test_on_a_phone_one_view_at_a_time_fits_the_width(tmp_path: Path) -> N
             await page.locator(f"#tabbar [data-view={view}]").click()
             await expect(page.locator(shown)).to_be_visible()
             assert await page.evaluate("document.documentElement.scrollWidth") <= 390, view
+
+
+async def test_what_cannot_be_read_is_said_in_a_banner_until_it_can(tmp_path: Path) -> None:
+    async with stand.running(tmp_path) as s:
+        s.answers.alarms["a1"] = stand.alarm("a1", "gate", 1, s.clock.now_ns())
+        s.answers.failure = CatalogueError("the catalogue cannot be reached", hint="start the database")
+        async with browsing(s) as page:
+            banner = page.get_by_role("alert")
+            await expect(banner).to_contain_text("The alarms")
+            await expect(banner).to_contain_text("The recordings")
+            await expect(banner).to_contain_text(
+                "cannot be read: The catalogue cannot be reached (start the database). Tried again by itself."
+            )
+            assert await page.evaluate("document.documentElement.scrollHeight") <= 900
+            s.answers.failure = None
+            await expect(page.locator("[data-alarm=a1]")).to_be_visible(timeout=15_000)
+            await expect(banner).to_be_hidden(timeout=20_000)
+
+
+async def test_alarms_of_the_time_without_a_connection_are_fetched(tmp_path: Path) -> None:
+    async with stand.running(tmp_path) as s, browsing(s) as page:
+        await expect(page.locator("#alarms")).to_contain_text("No alarms")
+        await page.context.set_offline(True)
+        for viewer in list(s.console._hub._viewers):  # the network is cut from this side too
+            viewer.close(1001)
+        await expect(page.locator("#link")).to_contain_text("Connection lost")
+        s.answers.alarms["a1"] = stand.alarm("a1", "gate", 1, s.clock.now_ns())
+        await page.context.set_offline(False)
+        await expect(page.locator("[data-alarm=a1]")).to_be_visible(timeout=20_000)
 
 
 async def test_a_lost_connection_is_said_and_mended(tmp_path: Path) -> None:

@@ -72,7 +72,7 @@ def site_of(**console: Any) -> SiteConfig:
 
 @dataclass
 class Answers:
-    """What the routers in place of storage, alarms and analytics answer."""
+    """What the routers in place of storage, alarms and analytics answer. `failure`: what storage and alarms raise instead."""
 
     recordings: list[dict[str, Any]] = field(default_factory=list)
     files: dict[str, Path] = field(default_factory=dict)
@@ -82,6 +82,7 @@ class Answers:
     centres: list[dict[str, Any]] = field(default_factory=list)
     dead_letters: list[dict[str, Any]] = field(default_factory=list)
     storage: dict[str, Any] = field(default_factory=dict)
+    failure: Exception | None = None
     health: dict[str, Health] = field(default_factory=lambda: {"storage": Health(True, "well")})
 
 
@@ -89,6 +90,8 @@ def _storage_router(answers: Answers) -> APIRouter:
     router = APIRouter(prefix="/api")
 
     def matching(channel: str, from_ns: int, to_ns: int) -> list[dict[str, Any]]:
+        if answers.failure is not None:
+            raise answers.failure
         return [r for r in answers.recordings if r["channel"] == channel and r["end_ns"] > from_ns and r["start_ns"] < to_ns]
 
     @router.get("/recordings")
@@ -135,6 +138,8 @@ def _alarms_router(answers: Answers) -> APIRouter:
 
     @router.get("/alarms")
     async def alarms(channel: str | None = None, from_ns: int = 0, to_ns: int = 2**63, limit: int = 100) -> dict[str, Any]:
+        if answers.failure is not None:
+            raise answers.failure
         found = [
             alarm
             for alarm in answers.alarms.values()

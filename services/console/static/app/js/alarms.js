@@ -6,6 +6,7 @@ import { directionText, durationText, exceptionText, kindText, momentText, msOf,
 
 const MOST = 200;
 const PICTURE_TRIES = 4;
+const RETRY_MS = 5000;
 /** An alarm belongs to a moment this close to it. */
 const NEAR_MS = 1000;
 
@@ -14,6 +15,7 @@ export class Alarms {
   #filter = "all";
   #problem = null;
   #chosen = null;
+  #retry = 0;
   #kept = null; // the alarm of a link: it stays in the list, however old
 
   constructor(element, site, live, actions) {
@@ -32,9 +34,13 @@ export class Alarms {
     try {
       const { alarms } = await api("/api/alarms", { query: { limit: MOST } });
       this.#problem = null;
+      this.actions.trouble("The alarms", null);
       for (const alarm of [...alarms].reverse()) this.#put(alarm, false);
     } catch (error) {
       this.#problem = error.message;
+      this.actions.trouble("The alarms", error);
+      clearTimeout(this.#retry);
+      this.#retry = setTimeout(() => this.load(), RETRY_MS);
     }
     this.#arrange();
   }
@@ -145,7 +151,7 @@ export class Alarms {
     image.onload = () => wait.replaceWith(image);
     image.onerror = () => {
       if (tries > 1) setTimeout(() => this.#load(thumb, wait, key, tries - 1), 2000);
-      else wait.replaceChildren(icon("image"), "picture is gone");
+      else wait.replaceChildren(icon("image"), "no picture now");
     };
     image.src = snapshotUrl(key);
   }

@@ -1,5 +1,7 @@
 // Requests to the recorder. Every failure becomes an ApiError whose message says what to do.
 
+import { sentence } from "./format.js";
+
 export class ApiError extends Error {
   constructor(message, status) {
     super(message);
@@ -10,6 +12,13 @@ export class ApiError extends Error {
 /** `keep`: after the login the page opens again what its address names. */
 export function toLogin({ keep = true } = {}) {
   location.replace(`/login${keep ? location.search : ""}`);
+}
+
+/** `detail` of an answer: a sentence, or what is wrong with each value that was sent. */
+function problemText(detail) {
+  if (typeof detail === "string") return sentence(detail);
+  if (Array.isArray(detail)) return detail.map(({ loc, msg }) => `${loc?.at(-1)}: ${msg}`).join("; ");
+  return null;
 }
 
 /** JSON of an answer. `query` values that are null are left out. */
@@ -33,7 +42,7 @@ export async function api(path, { method = "GET", query = {}, body = undefined }
   }
   if (response.status === 204) return null;
   const answer = await response.json().catch(() => null);
-  if (!response.ok) throw new ApiError(typeof answer?.detail === "string" ? answer.detail : `The recorder answered ${response.status}.`, response.status);
+  if (!response.ok) throw new ApiError(problemText(answer?.detail) ?? `The recorder answered ${response.status}.`, response.status);
   return answer;
 }
 

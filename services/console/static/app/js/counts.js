@@ -4,12 +4,15 @@ import { api } from "./api.js";
 import { h, iconButton } from "./dom.js";
 import { msOf, momentText } from "./format.js";
 
+const RETRY_MS = 5000;
 const COLUMNS = [["enter", "In"], ["leave", "Out"], ["stay", "Inside"]];
 
 export class Counts {
   #rows = new Map();
+  #retry = 0;
 
-  constructor(element, site, live) {
+  constructor(element, site, live, actions) {
+    this.actions = actions;
     const rules = site.channels.flatMap((channel) =>
       channel.rules.filter((rule) => rule.kind === "people_counting").map((rule) => ({ channel, rule })));
     element.hidden = rules.length === 0;
@@ -22,8 +25,15 @@ export class Counts {
   }
 
   async load() {
-    const answer = await api("/api/counts").catch(() => null); // without analytics the rows say so: they stay at "-"
-    for (const each of answer?.counts ?? []) this.#set(each.channel, each.rule, each, each.since_ns);
+    try {
+      const { counts } = await api("/api/counts");
+      for (const each of counts) this.#set(each.channel, each.rule, each, each.since_ns);
+      this.actions.trouble("The counts", null);
+    } catch (error) { // without analytics the rows say so: they stay at "-"
+      this.actions.trouble("The counts", error);
+      clearTimeout(this.#retry);
+      this.#retry = setTimeout(() => this.load(), RETRY_MS);
+    }
   }
 
   #row(channel, rule) {

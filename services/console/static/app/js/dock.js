@@ -21,13 +21,13 @@ export class Dock {
   #cursor = { channel: null, ms: 0 };
   #timer = 0;
   #asked = 0;
+  #failed = false;
 
   constructor(element, site, live, actions) {
     this.actions = actions;
     this.picker = h("input", { type: "date", "aria-label": "Day", on: { change: () => this.picker.value && this.#day(this.picker.value) } });
     this.axis = h("canvas", { class: "axis", "aria-hidden": "true" });
     this.tip = h("div", { class: "tip", hidden: true });
-    this.problem = h("p", { class: "problem", role: "status", hidden: true });
     this.zoom = segments("Zoom", [[1, "1 h"], [6, "6 h"], [24, "24 h"]], 1, (hours) => this.#zoom(hours));
     const bar = h("div", { class: "bar" }, h("h2", {}, "Recordings"),
       h("div", { class: "day" }, iconButton("left", "Earlier", () => this.#shift(-1)), this.picker, iconButton("right", "Later", () => this.#shift(1)),
@@ -35,12 +35,12 @@ export class Dock {
       this.zoom, h("span", { class: "push" }),
       h("div", { class: "legend", "aria-hidden": "true" }, [["general", "General"], ["alarm", "Alarm"], ["gap", "None"], ["locked", "Locked"]].map(([name, text]) => h("span", { class: name }, h("i"), text))));
     const rows = h("div", { class: "rows" }, this.axis, site.channels.map((channel) => this.#row(channel)));
-    element.append(bar, this.problem, site.channels.length ? rows : empty("record", "Nothing to record yet", "Channels show here once they are configured."));
+    element.append(bar, site.channels.length ? rows : empty("record", "Nothing to record yet", "Channels show here once they are configured."));
     document.body.append(this.tip);
     new ResizeObserver(() => this.#draw()).observe(rows);
     live.addEventListener("recording", () => this.refresh());
     live.addEventListener("alarm", () => this.refresh());
-    setInterval(() => { if (!document.hidden && this.view.to >= Date.now()) this.#load(); }, REFRESH_MS);
+    setInterval(() => { if (!document.hidden && (this.view.to >= Date.now() || this.#failed)) this.load(); }, REFRESH_MS);
     setInterval(() => this.#draw(), 1000);
     this.#now();
   }
@@ -57,7 +57,7 @@ export class Dock {
   /** Something changed: read again soon, once. */
   refresh() {
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.#load(), SETTLE_MS);
+    this.#timer = setTimeout(() => this.load(), SETTLE_MS);
   }
 
   /** Bring a moment into view. */
@@ -66,7 +66,7 @@ export class Dock {
     if (ms >= from && ms <= to) return;
     this.#date = dateOf(ms);
     if (this.#hours !== 24) this.#centre = ms;
-    this.#load();
+    this.load();
   }
 
   /** The alarms that are known: {channel, ms}. */
@@ -141,19 +141,19 @@ export class Dock {
     this.#hours = hours;
     const today = this.#date === dateOf(Date.now());
     this.#centre = this.#cursor.channel ? this.#cursor.ms : today ? null : dayStart(this.#date) + 12 * HOUR_MS;
-    this.#load();
+    this.load();
   }
 
   #day(date) {
     this.#date = date;
     if (this.#hours !== 24) this.#centre = dayStart(date) + 12 * HOUR_MS;
-    this.#load();
+    this.load();
   }
 
   #now() {
     this.#date = dateOf(Date.now());
     this.#centre = null;
-    this.#load();
+    this.load();
   }
 
   #shift(way) {
@@ -170,7 +170,8 @@ export class Dock {
     this.refresh();
   }
 
-  async #load() {
+  /** Read what the view shows. */
+  async load() {
     const asked = ++this.#asked;
     const view = this.view;
     this.picker.value = this.#date;
@@ -180,8 +181,8 @@ export class Dock {
     const results = await Promise.allSettled([...this.#rows].map(([channel, row]) => this.#read(channel, row, query)));
     if (asked !== this.#asked) return;
     const failed = results.find((result) => result.status === "rejected");
-    this.problem.hidden = !failed;
-    this.problem.textContent = failed ? `The recordings cannot be read: ${failed.reason.message} This is tried again by itself.` : "";
+    this.#failed = Boolean(failed);
+    this.actions.trouble("The recordings", failed?.reason ?? null);
     this.#draw();
   }
 

@@ -11,6 +11,7 @@ import { Live } from "./live.js";
 import { Player } from "./player.js";
 import { System } from "./system.js";
 import { Toasts } from "./toasts.js";
+import { Troubles } from "./troubles.js";
 import { Wall } from "./wall.js";
 
 /** An alarm plays from a little before it. */
@@ -85,12 +86,15 @@ async function main() {
   const live = new Live();
   const stage = $("stage");
 
+  const troubles = new Troubles($("banner"));
+  const trouble = (what, error) => troubles.set(what, error);
+
   const player = new Player(site, { toasts, closed: () => showWall(), moved: (channel, ms) => dock.cursor(channel, ms), changed: () => dock.refresh() });
   const playback = (id) => play(id, Date.now() - BEFORE_NOW_MS);
   const wall = new Wall(site, live, { playback, lastRecorded });
-  const dock = new Dock($("dock"), site, live, { play: (id, ms) => play(id, ms) });
-  const alarms = new Alarms($("alarms"), site, live, { toasts, count: tabs.count, moments: (moments) => dock.alarms(moments), play: (id, ms, alarm) => play(id, ms - BEFORE_ALARM_MS, alarm) });
-  new Counts($("counts"), site, live);
+  const dock = new Dock($("dock"), site, live, { trouble, play: (id, ms) => play(id, ms) });
+  const alarms = new Alarms($("alarms"), site, live, { toasts, trouble, count: tabs.count, moments: (moments) => dock.alarms(moments), play: (id, ms, alarm) => play(id, ms - BEFORE_ALARM_MS, alarm) });
+  const counts = new Counts($("counts"), site, live, { trouble });
   new System($("system"), site, $("health-chip"), { toasts });
 
   function play(channel, ms, alarm = null) {
@@ -137,6 +141,7 @@ async function main() {
     toasts.show(detail.text.includes(title) ? "" : title, detail.text, "alarm");
   });
   live.addEventListener("link", ({ detail }) => {
+    if (detail && !$("link").hidden) for (const part of [alarms, counts, dock]) part.load(); // what happened meanwhile
     $("link").hidden = detail;
     $("link").textContent = detail ? "" : "Connection lost, trying again";
   });
