@@ -3,61 +3,47 @@
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from typing import Any, TypeVar
 
 import structlog
 
 from services.analytics import metrics
-from services.analytics.adapters.batcher import Batcher, Seen
+from services.analytics.adapters.batcher import Seen
 from services.analytics.adapters.state_store import StateStore
 from services.analytics.adapters.tracker import CBIoUTracker
-from services.analytics.core.channel import ChannelAnalysis, Fired, Look
+from services.analytics.channel_work import ChannelWork, Out
+from services.analytics.core.channel import RESUME_WITHIN_NS, ChannelAnalysis
 from services.analytics.core.counts import RuleCounts, counts_of
-from services.analytics.core.events import event_message, track_message
 from services.analytics.core.gate import Gate
-from services.analytics.preparation import Preparation
+from services.analytics.detection import Detection
+from shared.config.channels import ChannelConfig
 from shared.config.site import SiteConfig
 from shared.domain.clock import NS_PER_S, seconds_to_ns
-from shared.domain.errors import ModelError
-from shared.domain.targets import TrackedObject
-from shared.faust.worker import Outgoing, Worker
-from shared.media.pictures import luma
-from shared.messages import DetectionsMessage, EventPhase, FrameMessage
+from shared.domain.errors import BusError, ModelError
+from shared.faust.worker import Worker
+from shared.messages import FrameMessage
 from shared.service import Health, Runtime
 from shared.supervise import Supervisor
-from shared.topics import DETECTIONS, EVENTS, FRAMES
+from shared.topics import EVENTS, FRAMES
 
 log = structlog.get_logger(__name__)
 
-#: Results kept per channel, so that a frame that is delivered again gives the same messages and moves no state.
-REMEMBERED_FRAMES = 64
 #: A channel without frames for this long has nobody in it any more: what lasts ends.
 SILENT_NS = 10 * NS_PER_S
 SAVE_EVERY_S = 1.0
 
-Out: TypeAlias = list[Outgoing[Any]]
-
-
-@dataclass
-class _Channel:
-    """One channel as this worker knows it."""
-
-    id: str
-    number: int
-    analysis: ChannelAnalysis
-    results: OrderedDict[tuple[str, int], Out] = field(default_factory=OrderedDict)
-    pending: Out = field(default_factory=list)
-    handled_ns: int | None = None
-    busy: bool = False
-    silent: bool = False
-    dirty: bool = False
+T = TypeVar("T")
 
 
 class AnalyticsService:
-    """Frames -> motion -> detector -> tracker -> rules -> detections and events."""
+    """Frames -> motion -> detector -> tracker -> rules -> detections and events.
+
+    Nothing of a frame is computed on the event loop: motion, tracker and rules run in one thread for all channels, the network in the
+    detector's. The lock of a channel keeps its frames in order, also against a change of its rules.
+    """
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime, self._clock = runtime, runtime.clock
@@ -67,11 +53,9 @@ class AnalyticsService:
         self._worker.handle(FRAMES, self.on_frame)
         self._supervisor = Supervisor(runtime.clock, runtime.reporter.loop_failed)
         self._store = StateStore(runtime.data_dir / "analytics")
-        self._preparation = Preparation(self._config, runtime.clock, runtime.reporter)
-        self._batcher: Batcher | None = None
-        self._channels: dict[str, _Channel] = {}
-        self._saved: dict[str, dict[str, Any]] = {}
-        self._detector = ""
+        self._detection = Detection(self._config, runtime.clock, runtime.reporter)
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="analysis")
+        self._channels: dict[str, ChannelWork] = {}
         self._frames = self._dropped = 0
 
     @property
@@ -80,194 +64,187 @@ class AnalyticsService:
 
     async def start(self) -> None:
         """Begin to take frames; the model is prepared beside that, and until it is there frames are counted and left."""
-        self._saved = await asyncio.to_thread(self._store.load)
-        self._supervisor.spawn("analytics.detector", self._run_detector)
+        for channel_id, state in (await asyncio.to_thread(self._store.load)).items():
+            self._take_over(channel_id, state)
+        self._supervisor.spawn("analytics.detector", self._detection.run)
         self._supervisor.spawn("analytics.housekeeping", self._keep_house)
         await self._worker.start()
 
     async def stop(self) -> None:
-        self._preparation.stop()
         await self._worker.stop()
         await self._supervisor.stop()
-        if self._batcher is not None:
-            await self._batcher.close()
+        await asyncio.to_thread(self._thread.shutdown)
         for channel in self._channels.values():
-            channel.dirty = True
-        await self._save()
+            await self._save(channel, settled=True)
 
     def health(self) -> Health:
-        """Without a detector analytics is not ok, but says how far it is."""
-        worker = self._worker.health()
+        """Without a detector that works analytics is not ok, and says why, or how far it is."""
+        worker, detection = self._worker.health(), self._detection
         details = dict(worker.details) | {"frames": self._frames, "dropped": self._dropped, "channels": len(self._channels)}
-        if self._batcher is None:
-            details["preparing"] = round(self._preparation.share, 3)
-            return Health(ok=False, summary=self._preparation.summary, details=details)
-        details |= {"detector": self._detector, "queue": self._batcher.waiting}
+        details |= {"detector_failures": detection.failures}
+        if detection.ready:
+            details |= {"detector": detection.engine, "queue": detection.waiting}
+        else:
+            details["preparing"] = round(detection.share, 3)
+        if detection.trouble:
+            return Health(ok=False, summary=detection.trouble, details=details)
         return Health(worker.ok, worker.summary, details)
 
     @property
     def ready(self) -> bool:
         """Whether the detector runs."""
-        return self._batcher is not None
+        return self._detection.ready
 
     def counts(self) -> list[RuleCounts]:
         """Totals of all counting rules, also of channels that have had no frame since the start."""
-        analyses = {channel.id: channel.analysis for channel in self._channels.values()}
-        return counts_of(self._site, analyses, self._saved, self._clock.now_ns())
+        return counts_of(self._site, {channel.id: channel.analysis for channel in self._channels.values()}, self._clock.now_ns())
 
     async def reconfigure(self, site: SiteConfig) -> None:
-        """Take the rules of another configuration. What changed rules had open ends with the channel's next frame."""
+        """Take the channels and rules of another configuration, from each channel's next frame on.
+
+        A rule that did not change goes on with its state, whatever else changed; what changed or missing rules had open ends. The settings
+        under `analytics` (model, engine, thresholds) are those of the start.
+        """
         self._site = site
-        for channel in self._channels.values():
-            self._configure(channel)
+        for channel in list(self._channels.values()):
+            async with channel.lock:
+                await self._in_thread(lambda: self._configure(channel))  # noqa: B023  # awaited before the loop goes on
 
     # -- frames
 
     async def on_frame(self, frame: FrameMessage) -> Out:
-        """The handler: one frame of one channel, in order."""
-        channel = self._channel(frame)
+        """The handler: one frame of one channel, in order. Frames of channels without analysis are only for who watches live."""
+        if self._analysed(frame.channel) is None:
+            return []
+        channel = self._channel(frame.channel, frame.channel_number)
+        async with channel.lock:
+            return await self._in_order(channel, frame)
+
+    async def _in_order(self, channel: ChannelWork, frame: FrameMessage) -> Out:
         metrics.FRAMES.labels(frame.channel).inc()
         self._frames += 1
-        again = channel.results.get((frame.session, frame.sequence))
+        again = channel.known(frame)
         if again is not None:
             return again
         if self._clock.now_ns() - frame.published_ns > seconds_to_ns(self._config.stale_after_s):
             return self._drop(frame, "stale")
-        if self._batcher is None:
-            return self._drop(frame, "preparing")
-        channel.busy = True
+        if not self._detection.ready:
+            return self._drop(frame, "failed" if self._detection.failed else "preparing")
         try:
-            out = await self._analyse(channel, frame, self._batcher)
-        finally:
-            channel.busy = False
-        channel.results[(frame.session, frame.sequence)] = out
-        if len(channel.results) > REMEMBERED_FRAMES:
-            channel.results.popitem(last=False)
-        return out
-
-    async def _analyse(self, channel: _Channel, frame: FrameMessage, batcher: Batcher) -> Out:
-        out, channel.pending = channel.pending, []
-        if frame.capture_ns <= channel.analysis.time_ns:  # the camera's clock was set back
-            out += self._events(channel, channel.analysis.close(), frame.trace)
-        try:
-            look = channel.analysis.look(luma(frame.picture), frame.capture_ns)
-            seen = await self._detect(batcher, frame) if look.detect else None
+            look = await self._in_thread(lambda: channel.look(frame))
+            seen = await self._detect(frame) if look.detect else None
         except ValueError as error:
             log.warning("a frame's picture is damaged", channel=channel.id, error=str(error))
-            return out + self._drop(frame, "damaged")
-        except ModelError as error:
-            log.error("the detector failed on a frame", channel=channel.id, error=str(error))
-            return out + self._drop(frame, "failed")
-        tracks, fired = channel.analysis.finish(look, seen.detections if seen is not None else None)
+            return self._drop(frame, "damaged")
+        except ModelError:  # told once for all frames, by whoever keeps the detector running
+            return self._drop(frame, "failed")
+        out = await self._in_thread(lambda: channel.finish(frame, look, seen))
         channel.handled_ns, channel.silent = self._clock.monotonic_ns(), False
-        metrics.TRACKS.labels(channel.id).set(len(tracks))
+        if channel.urgent:
+            await self._save(channel)
         metrics.LATENCY_SECONDS.observe(max(0, self._clock.now_ns() - frame.published_ns) / NS_PER_S)
-        return [Outgoing(DETECTIONS, _detections(frame, look, tracks, seen)), *out, *self._events(channel, fired, frame.trace)]
+        return out
 
-    async def _detect(self, batcher: Batcher, frame: FrameMessage) -> Seen:
+    async def _detect(self, frame: FrameMessage) -> Seen:
         metrics.DETECTED.labels(frame.channel).inc()
-        metrics.QUEUE.set(batcher.waiting)
-        seen = await batcher.detect(frame.picture)
-        metrics.DETECT_SECONDS.observe(seen.seconds)
-        return seen
+        return await self._detection.detect(frame.picture)
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        """In the thread of the analysis."""
+        return await _to_its_end(asyncio.get_running_loop().run_in_executor(self._thread, work))
 
     def _drop(self, frame: FrameMessage, reason: str) -> Out:
         metrics.DROPPED.labels(frame.channel, reason).inc()
         self._dropped += 1
         return []
 
-    def _events(self, channel: _Channel, fired: Sequence[Fired], trace: str = "") -> Out:
-        for one in fired:
-            channel.dirty = True
-            if one.event.phase is EventPhase.STARTED:
-                metrics.EVENTS.labels(channel.id, one.rule.id).inc()
-        return [Outgoing(EVENTS, event_message(channel.id, channel.number, one.rule, one.event, trace=trace)) for one in fired]
-
     # -- channels
 
-    def _channel(self, frame: FrameMessage) -> _Channel:
-        channel = self._channels.get(frame.channel)
+    def _analysed(self, channel_id: str) -> ChannelConfig | None:
+        """The channel's configuration, None when nobody wants it analysed."""
+        config = self._site.channel(channel_id)
+        return config if config is not None and config.analysis.enabled else None
+
+    def _channel(self, channel_id: str, number: int) -> ChannelWork:
+        channel = self._channels.get(channel_id)
         if channel is None:
-            channel = _Channel(frame.channel, frame.channel_number, self._analysis_of(frame.channel))
-            self._channels[frame.channel] = channel
+            channel = self._channels[channel_id] = ChannelWork(channel_id, number, self._analysis(channel_id), self._clock.monotonic_ns())
             self._configure(channel)
-            self._take_over(channel)
         return channel
 
-    def _analysis_of(self, channel_id: str) -> ChannelAnalysis:
-        config = self._site.channel(channel_id)
+    def _analysis(self, channel_id: str) -> ChannelAnalysis:
+        config = self._analysed(channel_id)
         fps = config.analysis.fps if config is not None else 5.0
         gate = Gate(threshold=self._config.motion_threshold, recheck_s=self._config.recheck_s, enabled=self._config.motion_gate)
         return ChannelAnalysis(gate, lambda: CBIoUTracker(confidence=self._config.confidence, frame_rate=fps))
 
-    def _configure(self, channel: _Channel) -> None:
-        config = self._site.channel(channel.id)
-        ended = channel.analysis.configure(config.rules if config is not None else (), self._site.site.zone)
-        channel.pending += self._events(channel, ended)
+    def _configure(self, channel: ChannelWork) -> None:
+        config = self._analysed(channel.id)
+        channel.configure(config.rules if config is not None else (), self._site.site.zone)
 
-    def _take_over(self, channel: _Channel) -> None:
+    def _take_over(self, channel_id: str, state: dict[str, Any]) -> None:
         """Go on from the state that an earlier run has saved."""
-        state = self._saved.pop(channel.id, None)
-        if state is None:
+        config = self._analysed(channel_id)
+        if config is None:
             return
+        channel = self._channel(channel_id, config.number)
         try:
-            channel.analysis.restore(state)
+            channel.restore(state)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            log.warning("the saved state of a channel cannot be used; its counts begin anew", channel=channel.id, error=repr(error))
-            self._store.put_aside(channel.id)
-            channel.analysis = self._analysis_of(channel.id)
-            self._configure(channel)
+            log.warning("the saved state of a channel cannot be used; its counts begin anew", channel=channel_id, error=repr(error))
+            self._store.put_aside(channel_id)
+            del self._channels[channel_id]
 
-    # -- loops
-
-    async def _run_detector(self) -> None:
-        """Prepare the model once, then serve. Started again after a failure, it goes on with the same detector."""
-        if self._batcher is None:
-            detector = await self._preparation.run()
-            info = detector.info
-            self._detector = f"{info.engine} {info.model} {info.input_width}x{info.input_height} {info.precision}"
-            self._batcher = Batcher(detector, self._clock, self._config.max_batch)
-        await self._batcher.run()
+    # -- housekeeping
 
     async def _keep_house(self) -> None:
-        """Every second: end what lasts on channels that have gone silent, and save what changed."""
+        """Every second: end what lasts on channels that have gone silent, tell what no frame has taken along, save what changed."""
         while True:
             await self._clock.sleep(SAVE_EVERY_S)
-            now_ns = self._clock.monotonic_ns()
             for channel in list(self._channels.values()):
-                if not channel.busy and not channel.silent and channel.handled_ns is not None and now_ns - channel.handled_ns > SILENT_NS:
-                    channel.silent = True
-                    await self._publish([*channel.pending, *self._events(channel, channel.analysis.close())])
-                    channel.pending = []
-            await self._save()
+                if not channel.lock.locked():  # else it has a frame in hand
+                    async with channel.lock:
+                        await self._keep(channel)
 
-    async def _publish(self, out: Out) -> None:
-        for one in out:
-            await self._runtime.bus.producer.publish(one.topic, one.message)
+    async def _keep(self, channel: ChannelWork) -> None:
+        if not channel.silent and self._is_silent(channel):
+            channel.silent = True
+            await self._in_thread(channel.interrupt)
+        if channel.dirty:
+            await self._save(channel)
+        waiting = channel.take_waiting()
+        for done, event in enumerate(waiting):
+            try:
+                await self._runtime.bus.producer.publish(EVENTS, event)
+            except BusError as error:
+                log.warning("the bus is away, events are told later", channel=channel.id, error=str(error))
+                channel.put_back(waiting[done:])
+                return
 
-    async def _save(self) -> None:
-        for channel in list(self._channels.values()):
-            if channel.dirty:
-                channel.dirty = False
-                try:
-                    await asyncio.to_thread(self._store.save, channel.id, channel.analysis.export())
-                except OSError as error:
-                    channel.dirty = True
-                    log.warning("the state of a channel could not be saved", channel=channel.id, error=str(error))
+    def _is_silent(self, channel: ChannelWork) -> bool:
+        """Nobody has looked for so long that nothing is known any more. While there is no detector, silence is ours, not the channel's."""
+        if self._detection.ready:
+            return self._clock.monotonic_ns() - max(channel.handled_ns, self._detection.ready_since_ns) > SILENT_NS
+        return self._clock.monotonic_ns() - channel.handled_ns > RESUME_WITHIN_NS
+
+    async def _save(self, channel: ChannelWork, *, settled: bool = False) -> None:
+        channel.dirty = channel.urgent = False
+        try:
+            await _to_its_end(asyncio.ensure_future(asyncio.to_thread(self._store.save, channel.id, channel.export(settled=settled))))
+        except OSError as error:
+            channel.dirty = True
+            log.warning("the state of a channel could not be saved", channel=channel.id, error=str(error))
 
 
-def _detections(frame: FrameMessage, look: Look, tracks: Sequence[TrackedObject], seen: Seen | None) -> DetectionsMessage:
-    return DetectionsMessage(
-        channel=frame.channel,
-        channel_number=frame.channel_number,
-        trace=frame.trace,
-        capture_ns=frame.capture_ns,
-        frame_sequence=frame.sequence,
-        motion=round(look.motion.share, 5),
-        analysed=seen is not None,
-        detect_ms=round(seen.seconds * 1000, 2) if seen is not None else 0.0,
-        boxes=tuple(track_message(track) for track in tracks),
-    )
+async def _to_its_end(work: asyncio.Future[T]) -> T:
+    """What runs in a thread cannot be cancelled: who is, waits for its end, since nobody else may touch the channel before."""
+    try:
+        return await asyncio.shield(work)
+    except asyncio.CancelledError:
+        while not work.done():
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait([work])
+        raise
 
 
 def create(runtime: Runtime) -> AnalyticsService:

@@ -8,6 +8,8 @@ FRAMES = counter("analytics_frames_total", "Frames handled", ("channel",))
 DROPPED = counter(
     "analytics_frames_dropped_total", "Frames not analysed, by reason: stale, preparing, failed, damaged", ("channel", "reason")
 )
+DETECTOR_FAILURES = counter("analytics_detector_failures_total", "Engines that failed at run time; each is followed by a new one")
+DETECTOR_UP = gauge("analytics_detector_up", "1 while there is an engine that takes frames")
 DETECTED = counter(
     "analytics_frames_detected_total", "Frames that the detector looked at; the others were spared by the motion gate", ("channel",)
 )

@@ -10,7 +10,9 @@ from zoneinfo import ZoneInfo
 
 import av
 import numpy as np
+import onnx
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
 from services.analytics.adapters.detector import Detector
 from services.analytics.adapters.engines import prepare
@@ -104,6 +106,31 @@ def analyse(frames: Iterator[tuple[int, Picture]], rules: Sequence[AnyRule], *, 
         found.tracks[number] = tracks
         found.looked += [number] if look.detect else []
         found.events += [(number, one) for one in fired]
-    found.events += [(number, one) for one in analysis.close()]
+    found.events += [(number, one) for one in analysis.interrupt()]
     found.counts = analysis.counts()
     return found
+
+
+def touchy_model(path: Path, *, width: int = 160, height: int = 96) -> Path:
+    """A real .onnx detector that finds nothing, and that ONNX Runtime fails to run on a bright picture."""
+    cells = sum((width // s) * (height // s) for s in (8, 16, 32))
+    table = numpy_helper.from_array(np.zeros((1, 84, cells), dtype=np.float32), "table")
+    limit = numpy_helper.from_array(np.array([1.5], dtype=np.float32), "limit")
+    nodes = [
+        helper.make_node("ReduceMean", ["images"], ["mean"], axes=[0, 1, 2, 3], keepdims=0),
+        helper.make_node("Mul", ["mean", "limit"], ["level"]),
+        helper.make_node("Cast", ["level"], ["row"], to=TensorProto.INT64),
+        helper.make_node("Gather", ["table", "row"], ["output0"], axis=0),
+    ]
+    source = helper.make_tensor_value_info("images", TensorProto.FLOAT, [1, 3, height, width])
+    target = helper.make_tensor_value_info("output0", TensorProto.FLOAT, [1, 84, cells])
+    graph = helper.make_graph(nodes, "touchy", [source], [target], [table, limit])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), str(path))
+    return path
+
+
+def plain_picture(level: int, *, width: int = 160, height: int = 96) -> Picture:
+    """A grey picture of one level, 16 (black) to 235 (white)."""
+    i420 = np.full((height * 3 // 2, width), 128, dtype=np.uint8)
+    i420[:height] = level
+    return Picture(width, height, i420=i420)

@@ -10,13 +10,12 @@ import importlib.metadata
 import os
 import subprocess
 import sys
-import tempfile
 import threading
 from pathlib import Path
 
 from filelock import FileLock
 
-from services.analytics.adapters.models import LOCK_TIMEOUT_S, Progress, no_progress, sha256_of
+from services.analytics.adapters.models import LOCK_TIMEOUT_S, Progress, fresh_folder, no_progress, sha256_of
 from services.analytics.adapters.ultralytics_engine import quiet_environment
 from shared.domain.errors import ModelError
 
@@ -25,14 +24,13 @@ EXPORT_VERSION = 1
 EXPORT_TIMEOUT_S = 900
 
 
-def exported(weights: Path, *, input_width: int, input_height: int, cache: Path, progress: Progress = no_progress) -> Path:
-    """The .onnx file of `weights` for an input of this size in pixels; exported first when the cache has none.
+def export_path(weights: Path, *, input_width: int, input_height: int, cache: Path) -> Path:
+    """Where the .onnx file of `weights` for an input of this size in pixels belongs, whether or not it is there.
 
-    The file's name holds what it depends on: the weights' digest, Ultralytics' version and the size. Two processes at once are safe: one
-    exports, the other waits for it.
+    Its name holds what it depends on: the weights' digest, Ultralytics' version and the size.
 
     Raises:
-        ModelError: Ultralytics is not installed, or it failed.
+        ModelError: Ultralytics is not installed.
     """
     try:
         version = importlib.metadata.version("ultralytics")
@@ -40,34 +38,48 @@ def exported(weights: Path, *, input_width: int, input_height: int, cache: Path,
         raise ModelError(
             "exporting .pt weights needs the package `ultralytics`", where=str(weights), hint="install `vedette[analytics]`"
         ) from error
-    folder = cache / "exported"
     name = f"{weights.stem}-{sha256_of(weights)[:16]}-{input_width}x{input_height}-u{version}-v{EXPORT_VERSION}.onnx"
-    target = folder / name
+    return cache / "exported" / name
+
+
+def exported(weights: Path, *, input_width: int, input_height: int, cache: Path, progress: Progress = no_progress) -> Path:
+    """The .onnx file of `weights` for an input of this size in pixels; exported first when the cache has none.
+
+    Two processes at once are safe: one exports, the other waits for it. What an export that was killed has left is removed.
+
+    Raises:
+        ModelError: Ultralytics is not installed, or it failed.
+    """
+    target = export_path(weights, input_width=input_width, input_height=input_height, cache=cache)
     if target.is_file():
         return target
-    folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / f"{name}.lock", timeout=LOCK_TIMEOUT_S):
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{target}.lock", timeout=LOCK_TIMEOUT_S):
         if not target.is_file():
-            _export(weights, target, input_width, input_height, cache, progress)
+            with fresh_folder(target.parent, f".export-{target.stem}-") as folder:
+                _export(weights, target, folder, input_width, input_height, progress)
     return target
 
 
-def _export(weights: Path, target: Path, input_width: int, input_height: int, cache: Path, progress: Progress) -> None:
-    config_dir = (cache / "ultralytics").absolute()
+def _export(weights: Path, target: Path, folder: Path, input_width: int, input_height: int, progress: Progress) -> None:
+    config_dir = (target.parents[1] / "ultralytics").absolute()
     config_dir.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".export-") as folder:
-        result = Path(folder).absolute() / "result.onnx"
-        command = [sys.executable, "-m", "services.analytics.adapters.export_process", str(weights.absolute()), str(result)]
-        command += [str(input_width), str(input_height), str(config_dir)]
-        root = Path(__file__).parents[3]
-        environment = {**os.environ, **quiet_environment(config_dir), "PYTHONPATH": os.pathsep.join([str(root), *sys.path])}
-        output = _run(command, folder, environment, progress)
-        if not result.is_file():
-            raise ModelError(f"exporting the weights failed: {output[-1] if output else 'no reason given'}", where=str(weights))
-        result.replace(target)
+    result = folder.absolute() / "result.onnx"
+    command = [sys.executable, "-m", "services.analytics.adapters.export_process", str(weights.absolute()), str(result)]
+    command += [str(input_width), str(input_height), str(config_dir)]
+    output = _run(command, folder, module_environment() | quiet_environment(config_dir), progress)
+    if not result.is_file():
+        raise ModelError(f"exporting the weights failed: {output[-1] if output else 'no reason given'}", where=str(weights))
+    result.replace(target)
 
 
-def _run(command: list[str], folder: str, environment: dict[str, str], progress: Progress) -> list[str]:
+def module_environment() -> dict[str, str]:
+    """The environment in which another interpreter finds our modules and the packages that this one finds."""
+    root = Path(__file__).parents[3]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join([str(root), *sys.path])}
+
+
+def _run(command: list[str], folder: Path, environment: dict[str, str], progress: Progress) -> list[str]:
     """Run to the end, telling its progress; the last lines of its output."""
     lines: list[str] = []
     with subprocess.Popen(  # noqa: S603  # this interpreter and a module of ours

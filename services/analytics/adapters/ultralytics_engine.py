@@ -18,7 +18,7 @@ from shared.domain.targets import Detection
 from shared.media.pictures import to_bgr
 
 
-def quiet_environment(config_dir: Path) -> Mapping[str, str]:
+def quiet_environment(config_dir: Path) -> dict[str, str]:
     """What keeps the package from the network, from installing packages, and from writing outside `config_dir`."""
     return {
         "YOLO_OFFLINE": "true",

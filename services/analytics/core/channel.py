@@ -13,9 +13,12 @@ from services.analytics.core.regions import MovingRegion, RegionPaths
 from services.analytics.core.rules import Rule, RuleEvent, Scene, build
 from services.analytics.core.rules.counting import Counts, PeopleCounting
 from shared.config.rules import AnyRule
+from shared.domain.clock import NS_PER_S
 from shared.domain.media import Pixels
 from shared.domain.targets import Detection, TrackedObject
 
+#: After a restart that took no longer than this by the camera's time, what lasted goes on; after a longer one it has ended.
+RESUME_WITHIN_NS = 120 * NS_PER_S
 #: Version of the exported state: another one is not taken over.
 STATE_VERSION = 1
 
@@ -67,6 +70,8 @@ class ChannelAnalysis:
         self._rules: list[tuple[AnyRule, Rule]] = []
         self._held: tuple[TrackedObject, ...] = ()
         self._time_ns = 0
+        self._saved_tracker: dict[str, Any] | None = None
+        self._restored = False
 
     @property
     def time_ns(self) -> int:
@@ -82,7 +87,7 @@ class ChannelAnalysis:
         return ended
 
     def look(self, luma: Pixels, time_ns: int) -> Look:
-        """The motion stage. `time_ns` is later than that of the frame before; where it is not, `close` comes first."""
+        """The motion stage. `time_ns` is later than that of the frame before; where it is not, `interrupt` comes first."""
         aspect = luma.shape[1] / luma.shape[0]
         motion = self._motion.step(luma, time_ns)
         moving = self._paths.step(motion.regions, time_ns, aspect)
@@ -95,19 +100,35 @@ class ChannelAnalysis:
         Args:
             detections: of the detector; None when it was not asked: then those seen last are believed to be there still.
         """
+        events = self._resume(look.time_ns)
         self._time_ns = look.time_ns
         if detections is not None:
             if self._tracker is None:
-                self._tracker = self._make_tracker()
+                self._tracker = self._begin_tracker()
             self._held = self._tracker.update(detections, look.time_ns, look.aspect)
             self._gate.tracked(self._held, look.time_ns, look.aspect)
         scene = Scene(look.time_ns, look.aspect, self._held, look.moving)
-        return self._held, [Fired(config, event) for config, rule in self._rules for event in rule.step(scene)]
+        return self._held, [*events, *(Fired(config, event) for config, rule in self._rules for event in rule.step(scene))]
 
-    def close(self) -> list[Fired]:
-        """End what lasts, at the time of the last frame: no more frames come, or time went back."""
-        self._held, self._tracker = (), None
-        return [Fired(config, event) for config, rule in self._rules for event in rule.close(self._time_ns)]
+    def _resume(self, time_ns: int) -> list[Fired]:
+        """The first frame after `restore`: what lasted goes on, unless that was too long ago."""
+        if not self._restored:
+            return []
+        self._restored = False
+        ended = [] if time_ns - self._time_ns <= RESUME_WITHIN_NS else self.interrupt()
+        return [*ended, *(Fired(config, event) for config, rule in self._rules for event in rule.resume(time_ns))]
+
+    def _begin_tracker(self) -> Tracker:
+        tracker, saved = self._make_tracker(), self._saved_tracker
+        self._saved_tracker = None
+        if saved is not None:
+            tracker.restore(saved)
+        return tracker
+
+    def interrupt(self) -> list[Fired]:
+        """No more frames come, or time went back: end what lasts only while someone looks, at the time of the last frame."""
+        self._held, self._tracker, self._saved_tracker = (), None, None
+        return [Fired(config, event) for config, rule in self._rules for event in rule.interrupt(self._time_ns)]
 
     def counts(self) -> dict[str, Counts]:
         """Totals of the counting rules, by rule id."""
@@ -118,7 +139,7 @@ class ChannelAnalysis:
         return {
             "version": STATE_VERSION,
             "time_ns": self._time_ns,
-            "tracker": self._tracker.export() if self._tracker is not None else None,
+            "tracker": self._tracker.export() if self._tracker is not None else self._saved_tracker,
             "rules": {config.id: {"kind": config.kind, "state": rule.export()} for config, rule in self._rules},
         }
 
@@ -131,9 +152,8 @@ class ChannelAnalysis:
         if state["version"] != STATE_VERSION:
             raise ValueError(f"state of version {state['version']}, not {STATE_VERSION}")
         self._time_ns = int(state["time_ns"])
-        if state["tracker"] is not None:
-            self._tracker = self._make_tracker()
-            self._tracker.restore(state["tracker"])
+        self._saved_tracker = state["tracker"]  # taken up with the first detections: making a tracker may take seconds
+        self._restored = True
         for config, rule in self._rules:
             saved = state["rules"].get(config.id)
             if saved is not None and saved["kind"] == config.kind:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import time
-from typing import Any
 
 from services.analytics.core.channel import ChannelAnalysis
 from services.analytics.core.rules.counting import Counts, day_start_ns
@@ -25,33 +24,20 @@ class RuleCounts:
     since_ns: int
 
 
-def counts_of(
-    site: SiteConfig, analyses: Mapping[str, ChannelAnalysis], saved: Mapping[str, Mapping[str, Any]], now_ns: int
-) -> list[RuleCounts]:
+def counts_of(site: SiteConfig, analyses: Mapping[str, ChannelAnalysis], now_ns: int) -> list[RuleCounts]:
     """Every enabled counting rule of the site. A day that is over counts nothing any more, also when no frame has come since.
 
     Args:
-        analyses: channels that run, by id.
-        saved: exported states of channels that have had no frame yet.
+        analyses: channels by id, as far as they have ever had a frame.
     """
     found = []
     for channel in site.channels:
         for rule in channel.rules:
             if not isinstance(rule, PeopleCountingRule) or not rule.enabled:
                 continue
-            counts = _counts(channel.id, rule.id, analyses, saved)
+            counts = analyses[channel.id].counts().get(rule.id, Counts()) if channel.id in analyses else Counts()
             today_ns = day_start_ns(now_ns, time.fromisoformat(rule.reset_at), site.site.zone)
             if counts.since_ns < today_ns:
                 counts = Counts(since_ns=today_ns)
             found.append(RuleCounts(channel.id, rule.id, counts.enter, counts.leave, counts.stay, counts.since_ns))
     return found
-
-
-def _counts(channel: str, rule: str, analyses: Mapping[str, ChannelAnalysis], saved: Mapping[str, Mapping[str, Any]]) -> Counts:
-    if channel in analyses:
-        return analyses[channel].counts().get(rule, Counts())
-    try:
-        kept = saved[channel]["rules"][rule]["state"]["counts"]
-        return Counts(int(kept["enter"]), int(kept["leave"]), int(kept["since_ns"]))
-    except (KeyError, TypeError, ValueError):  # never saved, or by another version
-        return Counts()

@@ -77,7 +77,15 @@ class Rule(Protocol):
         ...
 
     def close(self, time_ns: int) -> list[RuleEvent]:
-        """End what lasts: the rule is taken away, or nobody looks any more."""
+        """End what lasts: the rule is taken away."""
+        ...
+
+    def interrupt(self, time_ns: int) -> list[RuleEvent]:
+        """Nobody looks any more, or time went back: end what is true only as long as someone looks, forget who was there."""
+        ...
+
+    def resume(self, time_ns: int) -> list[RuleEvent]:
+        """After `restore`, with the time of the first scene: nobody could be seen since the last one, which means nothing."""
         ...
 
     def export(self) -> State:

@@ -113,6 +113,19 @@ class PeopleCounting:
     def close(self, time_ns: int) -> list[RuleEvent]:
         return self._full.end(time_ns, time_ns)
 
+    def interrupt(self, time_ns: int) -> list[RuleEvent]:
+        """Totals stay true while nobody looks, and so does a threshold that they have reached."""
+        self._crossings.forget()
+        return []
+
+    def resume(self, time_ns: int) -> list[RuleEvent]:
+        """Tells the totals, and that a threshold is reached still."""
+        self._crossings.resume(time_ns)
+        if not self._counts.since_ns:
+            return []
+        full = self._full.open
+        return [self._totals(time_ns), *([] if full is None else self._full.update(replace(full, at_ns=time_ns)))]
+
     def export(self) -> State:
         counts = self._counts
         return {

@@ -44,6 +44,7 @@ class LineCrossings:
         self._points, self._band = points, hysteresis
         self._line: tuple[float, Polyline] | None = None
         self._walks: dict[int, _Walk] = {}
+        self._resumed_ns = 0
 
     def step(self, tracks: Sequence[TrackedObject], time_ns: int, aspect: float) -> list[Crossing]:
         """The crossings that end in this moment, from left to right."""
@@ -53,7 +54,7 @@ class LineCrossings:
             net = self._walk(track, line, time_ns, aspect)
             if net:
                 found.append(Crossing(track, Direction.A_TO_B if net > 0 else Direction.B_TO_A))
-        for track_id in [i for i, walk in self._walks.items() if time_ns - walk.seen_ns > FORGET_NS]:
+        for track_id in [i for i, walk in self._walks.items() if self._lost(walk, time_ns)]:
             del self._walks[track_id]
         return found
 
@@ -61,7 +62,7 @@ class LineCrossings:
         foot = scaled(inside_frame(track.box.foot), aspect)
         distance = line.distance(foot)
         walk = self._walks.get(track.track_id)
-        if walk is None or time_ns - walk.seen_ns > FORGET_NS:
+        if walk is None or self._lost(walk, time_ns):
             self._walks[track.track_id] = _Walk(foot, 0, distance > self._band, time_ns)
             return 0
         walk.seen_ns = time_ns
@@ -74,6 +75,17 @@ class LineCrossings:
         net = walk.net if walk.settled else 0
         walk.net, walk.settled = 0, True
         return net
+
+    def _lost(self, walk: _Walk, time_ns: int) -> bool:
+        return time_ns - max(walk.seen_ns, self._resumed_ns) > FORGET_NS
+
+    def forget(self) -> None:
+        """Nobody is on the way any more."""
+        self._walks.clear()
+
+    def resume(self, time_ns: int) -> None:
+        """Nobody could be seen until now: walks are as fresh as they were."""
+        self._resumed_ns = time_ns
 
     def _line_for(self, aspect: float) -> Polyline:
         if self._line is None or self._line[0] != aspect:

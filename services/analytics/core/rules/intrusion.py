@@ -24,6 +24,7 @@ class _Visit:
     since_ns: int = 0
     seen_ns: int = 0
     stay: Lasting = field(default_factory=Lasting)
+    restored: bool = False  # from before a restart, and not yet seen again
 
 
 class Intrusion:
@@ -34,6 +35,7 @@ class Intrusion:
         self._min_stay_ns = seconds_to_ns(config.min_stay_s)
         self._zone: tuple[float, Zone] | None = None
         self._visits: dict[int, _Visit] = {}
+        self._resumed_ns = 0
 
     @property
     def id(self) -> str:
@@ -43,9 +45,12 @@ class Intrusion:
         zone = self._zone_for(scene.aspect)
         ordinals: Counter[str] = Counter()
         events: list[RuleEvent] = []
-        for track in left_to_right(accepted(scene.tracks, self._config.targets, self._config.size)):
+        tracks = left_to_right(accepted(scene.tracks, self._config.targets, self._config.size))
+        for track in tracks:
             visit = self._visits.setdefault(track.track_id, _Visit())
-            visit.seen_ns = scene.time_ns
+            visit.seen_ns, visit.restored = scene.time_ns, False
+        for track in tracks:
+            visit = self._visits[track.track_id]
             crossed = self._place(visit, track, zone, scene)
             if crossed and self._wants(crossed):
                 event = of_track(
@@ -77,6 +82,8 @@ class Intrusion:
         if not visit.inside:
             return visit.stay.end(time_ns, time_ns)
         latest = of_track(Phase.UPDATED, track, start_ns=time_ns, at_ns=time_ns, direction=APPEAR, ordinal=ordinals[APPEAR])
+        if visit.stay.open is None:
+            self._inherit(visit, track)
         if visit.stay.open is not None:
             return visit.stay.update(latest)
         if time_ns - visit.since_ns < self._min_stay_ns:
@@ -84,10 +91,19 @@ class Intrusion:
         ordinals[APPEAR] += 1
         return visit.stay.start(latest)
 
+    def _inherit(self, visit: _Visit, track: TrackedObject) -> None:
+        """Go on with the stay of someone of before a restart who has not been found again: the tracker cannot know that it is the same
+        person when that one has walked on meanwhile, and for who watches the zone it is one intrusion."""
+        for track_id, other in self._visits.items():
+            if other.restored and other.stay.open is not None and other.stay.open.target is track.target:
+                visit.stay = other.stay
+                del self._visits[track_id]
+                return
+
     def _forget(self, time_ns: int) -> list[RuleEvent]:
         events: list[RuleEvent] = []
         for track_id, visit in list(self._visits.items()):
-            if time_ns - visit.seen_ns > FORGET_NS:
+            if time_ns - max(visit.seen_ns, self._resumed_ns) > FORGET_NS:
                 events += visit.stay.end(time_ns, visit.seen_ns)
                 del self._visits[track_id]
         return events
@@ -102,6 +118,13 @@ class Intrusion:
         self._visits.clear()
         return events
 
+    def interrupt(self, time_ns: int) -> list[RuleEvent]:
+        return self.close(time_ns)
+
+    def resume(self, time_ns: int) -> list[RuleEvent]:
+        self._resumed_ns = time_ns
+        return []
+
     def export(self) -> State:
         return {
             "visits": {
@@ -113,6 +136,6 @@ class Intrusion:
     def restore(self, state: State) -> None:
         self._visits = {}
         for track_id, (inside, since_ns, seen_ns, stay) in state["visits"].items():
-            visit = _Visit(inside, int(since_ns), int(seen_ns))
+            visit = _Visit(inside, int(since_ns), int(seen_ns), restored=True)
             visit.stay.restore(stay)
             self._visits[int(track_id)] = visit

@@ -44,7 +44,7 @@ class Smd:
         self._travel = travel_of(config.sensitivity)
         self._end_after_ns = seconds_to_ns(config.end_after_s)
         self._rests: dict[int, _Rest] = {}
-        self._moved_ns = 0
+        self._moved_ns = self._resumed_ns = 0
         self._event = Lasting()
 
     @property
@@ -54,7 +54,7 @@ class Smd:
     def step(self, scene: Scene) -> list[RuleEvent]:
         mover = self._mover(scene)
         if mover is None:
-            if self._event.open is not None and scene.time_ns - self._moved_ns >= self._end_after_ns:
+            if self._event.open is not None and scene.time_ns - max(self._moved_ns, self._resumed_ns) >= self._end_after_ns:
                 return self._event.end(scene.time_ns, self._moved_ns)
             return []
         self._moved_ns = scene.time_ns
@@ -63,7 +63,7 @@ class Smd:
     def _mover(self, scene: Scene) -> RuleEvent | None:
         """The first that moved: classified ones before others."""
         moved = [t for t in accepted(scene.tracks, self._config.targets, self._config.size) if self._has_moved(t, scene)]
-        for track_id in [i for i, rest in self._rests.items() if scene.time_ns - rest.seen_ns > FORGET_NS]:
+        for track_id in [i for i, rest in self._rests.items() if scene.time_ns - max(rest.seen_ns, self._resumed_ns) > FORGET_NS]:
             del self._rests[track_id]
         if moved:
             return of_track(Phase.STARTED, left_to_right(moved)[0], start_ns=scene.time_ns, at_ns=scene.time_ns, direction="")
@@ -89,6 +89,13 @@ class Smd:
     def close(self, time_ns: int) -> list[RuleEvent]:
         self._rests.clear()
         return self._event.end(time_ns, self._moved_ns)
+
+    def interrupt(self, time_ns: int) -> list[RuleEvent]:
+        return self.close(time_ns)
+
+    def resume(self, time_ns: int) -> list[RuleEvent]:
+        self._resumed_ns = time_ns
+        return []
 
     def export(self) -> State:
         return {

@@ -44,6 +44,14 @@ class Tripwire:
     def close(self, time_ns: int) -> list[RuleEvent]:
         return []
 
+    def interrupt(self, time_ns: int) -> list[RuleEvent]:
+        self._crossings.forget()
+        return []
+
+    def resume(self, time_ns: int) -> list[RuleEvent]:
+        self._crossings.resume(time_ns)
+        return []
+
     def export(self) -> State:
         return {"crossings": self._crossings.export()}
 
