@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from shared.config.site import SiteConfig
 from shared.domain.targets import TargetClass
-from shared.messages import ChannelState
+from shared.messages import ChannelState, StreamFacts
 
 
 class Answer(BaseModel):
@@ -74,7 +74,7 @@ class SiteAnswer(Answer):
     channels: tuple[ChannelAnswer, ...]
 
 
-class ChannelStatusAnswer(Answer):
+class ChannelStatusAnswer(StreamFacts, Answer):
     """What a channel is doing, by its main stream. `state` is `waiting` until ingest has said something.
 
     `reason`: also while online, when the sub stream has trouble. `analysis_late_s`: how far the newest boxes are behind the newest picture.
@@ -87,16 +87,6 @@ class ChannelStatusAnswer(Answer):
     error: str = ""
     since_ns: int = 0
     at_ns: int = 0
-    codec: str = ""
-    width: int = 0
-    height: int = 0
-    fps: float = 0.0
-    bitrate_bps: float = 0.0
-    reconnects: int = 0
-    spool_bytes: int = 0
-    spool_segments: int = 0
-    dropped_frames: int = 0
-    lost_segments: int = 0
     analysis_late_s: float = 0.0
 
 

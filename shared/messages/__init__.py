@@ -3,7 +3,7 @@
 from shared.messages.alarms import ActionKind, ActionMessage, ActionPhase, AlarmMessage, AlarmState
 from shared.messages.analytics import BoxMessage, DetectionsMessage, EventKind, EventMessage, EventPhase
 from shared.messages.base import ChannelMessage, Message
-from shared.messages.media import ChannelState, ChannelStatus, Discontinuity, FrameMessage, SegmentMessage
+from shared.messages.media import ChannelState, ChannelStatus, Discontinuity, FrameMessage, SegmentMessage, StreamFacts
 from shared.messages.storage import DeadLetter, RecordingChange, RecordingMessage
 
 __all__ = [
@@ -27,4 +27,5 @@ __all__ = [
     "RecordingChange",
     "RecordingMessage",
     "SegmentMessage",
+    "StreamFacts",
 ]

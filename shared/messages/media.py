@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import ClassVar
 
-from pydantic import Field
+from pydantic import BaseModel, Field
 
 from shared.domain.media import Picture, StreamKind, VideoCodec
 from shared.messages.base import ChannelMessage, UtcNs
@@ -97,17 +97,8 @@ class ChannelState(StrEnum):
     DISABLED = "disabled"
 
 
-class ChannelStatus(ChannelMessage):
-    """The state of one channel, published at every change and every few seconds.
-
-    Attributes:
-        reason: for people, without secrets; empty when online.
-        error: name of the error class (shared/domain/errors.py) or empty.
-        since_ns: when this state began.
-        spool_bytes: durable bytes on this device that storage has not yet taken.
-        dropped_frames: frames that were not analysed because newer ones were there.
-        lost_segments: segments given up because the spool was full (they are gone).
-    """
+class _StreamState(ChannelMessage):
+    """What ingest is doing for a stream; the head of `ChannelStatus`, in the order of the wire form."""
 
     device: str
     stream: StreamKind = StreamKind.MAIN
@@ -116,6 +107,17 @@ class ChannelStatus(ChannelMessage):
     error: str = ""
     since_ns: UtcNs
     at_ns: UtcNs
+
+
+class StreamFacts(BaseModel):
+    """What is measured of a channel's stream.
+
+    Attributes:
+        spool_bytes: durable bytes on this device that storage has not yet taken.
+        dropped_frames: frames that were not analysed because newer ones were there.
+        lost_segments: segments given up because the spool was full (they are gone).
+    """
+
     codec: str = ""
     width: int = 0
     height: int = 0
@@ -126,3 +128,13 @@ class ChannelStatus(ChannelMessage):
     spool_segments: int = 0
     dropped_frames: int = 0
     lost_segments: int = 0
+
+
+class ChannelStatus(StreamFacts, _StreamState):
+    """The state of one channel, published at every change and every few seconds.
+
+    Attributes:
+        reason: for people, without secrets; empty when online.
+        error: name of the error class (shared/domain/errors.py) or empty.
+        since_ns: when this state began.
+    """
