@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Coroutine
 from typing import Annotated, Any
 
-from fastapi import APIRouter, HTTPException, Query, Request
+from fastapi import APIRouter, HTTPException, Query, Request, Response
+from fastapi.routing import APIRoute
 from pydantic import BaseModel, Field
 
 from services.alarms.adapters.rows import Delivery
 from services.alarms.app import AlarmService
 from shared.domain.errors import CatalogueError, DestinationGone, VedetteError
+from shared.domain.redact import redact
 from shared.messages import AlarmMessage, AlarmState, EventKind, EventMessage
 
+_NO_CONTROLS = r"^[^\x00-\x1f]*$"
 Limit = Annotated[int, Query(ge=1, le=1000)]
+#: What the book's columns can hold.
+UtcNs = Annotated[int, Query(ge=0, le=2**63 - 1, description="UTC nanoseconds since the epoch")]
+Name = Annotated[str, Field(max_length=64, pattern=_NO_CONTROLS)]
 
 
 class Alarms(BaseModel):
@@ -32,7 +39,7 @@ class Events(BaseModel):
 
 
 class Acknowledgement(BaseModel):
-    note: Annotated[str, Field(max_length=1000)] = ""
+    note: Annotated[str, Field(max_length=1000, pattern=r"^[^\x00]*$")] = ""
 
 
 class CentreView(BaseModel):
@@ -69,8 +76,8 @@ class DeadLetters(BaseModel):
 class Replay(BaseModel):
     """Which dead letters to send again; `ids` null: all of the centre."""
 
-    centre: str
-    ids: Annotated[list[str], Field(max_length=1000)] | None = None
+    centre: Name
+    ids: Annotated[list[Name], Field(max_length=1000)] | None = None
 
 
 class Replayed(BaseModel):
@@ -88,9 +95,24 @@ class Log(BaseModel):
     entries: list[LogLine]
 
 
+class _BookRoute(APIRoute):
+    """A route that answers 503 while the alarm book cannot be used."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle = super().get_route_handler()
+
+        async def handle_or_say(request: Request) -> Response:
+            try:
+                return await handle(request)
+            except CatalogueError as error:
+                raise HTTPException(503, redact(str(error)), {"retry-after": "10"}) from error
+
+        return handle_or_say
+
+
 def router(service: AlarmService) -> APIRouter:
     """Alarms, centres, dead letters and the system log."""
-    routes = APIRouter(prefix="/api", tags=["alarms"])
+    routes = APIRouter(prefix="/api", tags=["alarms"], route_class=_BookRoute)
     _add_alarms(routes, service)
     _add_centres(routes, service)
 
@@ -107,11 +129,11 @@ def router(service: AlarmService) -> APIRouter:
 def _add_alarms(routes: APIRouter, service: AlarmService) -> None:
     @routes.get("/alarms")
     async def alarms(
-        channel: str | None = None,
+        channel: Name | None = None,
         kind: EventKind | None = None,
         state: AlarmState | None = None,
-        from_ns: int | None = None,
-        to_ns: int | None = None,
+        from_ns: UtcNs | None = None,
+        to_ns: UtcNs | None = None,
         limit: Limit = 100,
     ) -> Alarms:
         """Alarms that overlap the time from `from_ns` to `to_ns`, newest first."""
@@ -121,11 +143,11 @@ def _add_alarms(routes: APIRouter, service: AlarmService) -> None:
 
     @routes.get("/events")
     async def events(
-        channel: str | None = None,
+        channel: Name | None = None,
         kind: EventKind | None = None,
-        source: str | None = None,
-        from_ns: int | None = None,
-        to_ns: int | None = None,
+        source: Name | None = None,
+        from_ns: UtcNs | None = None,
+        to_ns: UtcNs | None = None,
         limit: Limit = 100,
     ) -> Events:
         """Events that began between `from_ns` and `to_ns`, newest first, whether they raised an alarm or not."""
@@ -134,7 +156,7 @@ def _add_alarms(routes: APIRouter, service: AlarmService) -> None:
         return Events(events=[EventView(event=event, alarm_id=alarm_id) for event, alarm_id in found])
 
     @routes.get("/alarms/{alarm_id}")
-    async def alarm(alarm_id: str) -> AlarmMessage:
+    async def alarm(alarm_id: Name) -> AlarmMessage:
         """One alarm."""
         async with service.book.read() as page:
             found = await page.alarm(alarm_id)
@@ -143,12 +165,9 @@ def _add_alarms(routes: APIRouter, service: AlarmService) -> None:
         return found.as_message()
 
     @routes.post("/alarms/{alarm_id}/acknowledge")
-    async def acknowledge(alarm_id: str, body: Acknowledgement, request: Request) -> AlarmMessage:
+    async def acknowledge(alarm_id: Name, body: Acknowledgement, request: Request) -> AlarmMessage:
         """Say that you have seen it. The first acknowledgement stays."""
-        try:
-            found = await service.acknowledge(alarm_id, str(getattr(request.state, "user", "unknown")), body.note)
-        except CatalogueError as error:
-            raise HTTPException(503, str(error)) from error
+        found = await service.acknowledge(alarm_id, str(getattr(request.state, "user", "unknown")), body.note)
         if found is None:
             raise HTTPException(404, "there is no such alarm")
         return found.as_message()
@@ -162,17 +181,17 @@ def _add_centres(routes: APIRouter, service: AlarmService) -> None:
         return Centres(centres=[CentreView(id=state.id, queued=state.queued, disabled=state.disabled) for state in states])
 
     @routes.post("/centres/{centre}/enable", status_code=204)
-    async def enable(centre: str) -> None:
+    async def enable(centre: Name) -> None:
         """Tell a centre again that had answered 410."""
         try:
             await service.dispatcher.enable(centre)
-        except CatalogueError as error:
-            raise HTTPException(503, str(error)) from error
+        except CatalogueError:
+            raise
         except VedetteError as error:
             raise HTTPException(404, str(error)) from error
 
     @routes.get("/dead-letters")
-    async def dead_letters(centre: str | None = None, limit: Limit = 100) -> DeadLetters:
+    async def dead_letters(centre: Name | None = None, limit: Limit = 100) -> DeadLetters:
         """Messages that were given up, newest first."""
         async with service.book.read() as page:
             letters = await page.dead_letters(centre, limit)
@@ -185,8 +204,8 @@ def _add_centres(routes: APIRouter, service: AlarmService) -> None:
             return Replayed(replayed=await service.dispatcher.replay(body.centre, body.ids))
         except DestinationGone as error:
             raise HTTPException(409, str(error)) from error
-        except CatalogueError as error:
-            raise HTTPException(503, str(error)) from error
+        except CatalogueError:
+            raise
         except VedetteError as error:
             raise HTTPException(404, str(error)) from error
 

@@ -5,15 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 from sqlalchemy import ColumnElement, and_, func, or_, select
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.alarms.adapters.book import KEEP_EVENTS_NS
 from services.alarms.adapters.deliveries import DEAD, DELIVERED, QUEUED
+from services.alarms.adapters.page import DAY_S
 from services.alarms.adapters.tables import alarms, deliveries, events
 from services.alarms.core.lifecycle import TRANSITIONS
 from shared.config.site import SiteConfig
 from shared.db.engine import READ_ONLY, create_engine, database_url
+from shared.db.errors import DATABASE_ERRORS, brief
+from shared.domain.clock import seconds_to_ns
 from shared.messages import AlarmState
 
 #: Problems of one sort that are told one by one.
@@ -33,9 +34,13 @@ async def check(site: SiteConfig, data_dir: Path, now_ns: int) -> list[str]:
     try:
         async with engine.connect() as plain:
             connection = await plain.execution_options(**{READ_ONLY: True})
-            return [*await _alarms(connection), *await _hits(connection, now_ns), *await _deliveries(connection)]
-    except (SQLAlchemyError, OSError) as error:
-        return [f"the alarm book cannot be read: {type(error).__name__}: {str(error).splitlines()[0]}"]
+            return [
+                *await _alarms(connection),
+                *await _hits(connection, now_ns - seconds_to_ns(site.alarms.keep_events_days * DAY_S)),
+                *await _deliveries(connection),
+            ]
+    except DATABASE_ERRORS as error:
+        return [f"the alarm book cannot be read: {brief(error)}"]
     finally:
         await engine.dispose()
 
@@ -57,11 +62,11 @@ async def _alarms(connection: AsyncConnection) -> list[str]:
     return told + [f"alarm {alarm_id} waits for events that ended or never were" for alarm_id, live in lasting.items() if live]
 
 
-async def _hits(connection: AsyncConnection, now_ns: int) -> list[str]:
+async def _hits(connection: AsyncConnection, since_ns: int) -> list[str]:
     """Each event is accounted once: an alarm has as many hits as events (those of old alarms are forgotten)."""
     count = func.count(events.c.event_id)
     query = select(alarms.c.alarm_id, alarms.c.hits, count).select_from(alarms).outerjoin(events).group_by(alarms.c.alarm_id, alarms.c.hits)
-    query = query.where(alarms.c.start_ns > now_ns - KEEP_EVENTS_NS).having(count != alarms.c.hits).limit(_MAX_TOLD)
+    query = query.where(alarms.c.start_ns > since_ns).having(count != alarms.c.hits).limit(_MAX_TOLD)
     return [f"alarm {alarm_id} has {hits} hits, but {found} events" for alarm_id, hits, found in await connection.execute(query)]
 
 

@@ -5,16 +5,14 @@ Each is one transaction on the alarm book. What it decided leaves afterwards: we
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
-
-import structlog
+from typing import Any
 
 from services.alarms import metrics
-from services.alarms.adapters.book import Book, Page
+from services.alarms.adapters.book import Book
 from services.alarms.adapters.dispatcher import Dispatcher
 from services.alarms.adapters.outbox import Outbox
+from services.alarms.adapters.page import Page
 from services.alarms.adapters.rows import Delivery
 from services.alarms.adapters.webhook import cloud_event
 from services.alarms.core import anti_dither, report
@@ -24,18 +22,13 @@ from services.alarms.core.linkage import Change, LogEntry, Report, consequences,
 from services.alarms.core.place import Place
 from services.alarms.core.record import Alarm
 from shared.config.rules import Linkage
-from shared.domain.clock import Clock, ns_to_seconds
-from shared.domain.errors import CatalogueError
+from shared.config.services import AlarmsConfig
+from shared.domain.clock import Clock, ns_to_seconds, seconds_to_ns
 from shared.messages import ActionKind, ActionMessage, ActionPhase, ChannelMessage, EventMessage
 from shared.topics import ACTIONS, ALARMS, Topic
 
-log = structlog.get_logger(__name__)
-
-T = TypeVar("T")
-
 #: Of alarms whose rule is gone from the configuration: they end, and nothing else.
 _NO_LINKAGE = Linkage(log=True, show_message=False, record=None, snapshot=None, webhooks=())
-_BOOK_RETRY_MIN_S, _BOOK_RETRY_MAX_S = 0.2, 10.0
 
 
 @dataclass
@@ -49,22 +42,31 @@ class _Decided:
 class Keeper:
     """Keeps the alarms. Called by one task per channel at a time."""
 
-    def __init__(self, arming: Arming, place: Place, book: Book, dispatcher: Dispatcher, outbox: Outbox, clock: Clock) -> None:
+    def __init__(
+        self, arming: Arming, place: Place, book: Book, dispatcher: Dispatcher, outbox: Outbox, clock: Clock, settings: AlarmsConfig
+    ) -> None:
         self._arming, self._place, self._book = arming, place, book
         self._dispatcher, self._outbox, self._clock = dispatcher, outbox, clock
+        self._settings = settings
+        self._lost_after_ns = seconds_to_ns(settings.lost_after_s)
+        self._listening_ns = 0
         self._next_due_ns: int | None = 0
         self._looked_ns = 0
+
+    def listen(self) -> None:
+        """From now on messages are heard: what was silent before is not lost for that."""
+        self._listening_ns = self._clock.now_ns()
 
     async def on_event(self, event: EventMessage) -> None:
         """An event, or more of one. Heard again, it changes nothing. While the book is away it is tried again."""
         await self._outbox.room()
-        await self._until_written(lambda: self._handle_event(event))
+        await self._book.patiently(lambda: self._handle_event(event))
 
     async def on_action(self, action: ActionMessage) -> None:
         """What became of a linkage action."""
         if action.phase is not ActionPhase.REQUESTED:
             await self._outbox.room()
-            await self._until_written(lambda: self._handle_result(action))
+            await self._book.patiently(lambda: self._handle_result(action))
 
     async def acknowledge(self, alarm_id: str, user: str, note: str) -> Alarm | None:
         """A user has seen the alarm. The first to say so stays. None: there is no such alarm.
@@ -101,18 +103,14 @@ class Keeper:
             metrics.OPEN.set(await page.count_open())
         self._leave(decided)
 
-    async def end_orphans(self) -> None:
-        """End what nobody will ever hear of again: whoever saw these events lived in the process that ended.
+    async def forget_old(self) -> None:
+        """Drop from the book what is older than its time.
 
         Raises:
             CatalogueError: the book refused.
         """
-        decided, now_ns = _Decided(), self._clock.now_ns()
         async with self._book.write() as page:
-            for alarm in await page.open():
-                if alarm.live:
-                    await self._carry_out(page, Step(Change.ENDED, anti_dither.ended(alarm, now_ns)), now_ns, decided)
-        self._leave(decided)
+            await page.prune(self._clock.now_ns(), self._settings)
 
     # -- inside a transaction
 
@@ -160,7 +158,8 @@ class Keeper:
 
     async def _look_at(self, page: Page, alarm: Alarm, now_ns: int, decided: _Decided) -> None:
         alarm = replace(alarm, handled_ns=min(alarm.handled_ns, now_ns))  # the clock was set back: the period is waited from now
-        over = anti_dither.due_ns(alarm) <= now_ns
+        self._listening_ns = min(self._listening_ns, now_ns)
+        over = anti_dither.due_ns(alarm, self._lost_after_ns, self._listening_ns) <= now_ns
         step = Step(Change.ENDED, anti_dither.ended(alarm, now_ns)) if over else Step(Change.GOES_ON, alarm)
         await self._carry_out(page, step, now_ns, decided)
 
@@ -168,7 +167,7 @@ class Keeper:
         """Save the alarm, and write down all that its change makes happen."""
         linkage = self._linkage(step.alarm)
         todo = consequences(step.alarm, linkage, step.change, self._place, now_ns)
-        tell = step.change in (Change.RAISED, Change.HIT, Change.ENDED)
+        tell = step.change in (Change.RAISED, Change.HIT, Change.RESUMED, Change.ENDED)
         await self._save(page, todo.alarm, linkage, decided, new=step.change is Change.RAISED, commands=todo.commands, tell=tell)
         await page.note(todo.log)
         for told in todo.reports:
@@ -188,7 +187,7 @@ class Keeper:
         commands: tuple[ActionMessage, ...] = (),
         tell: bool = True,
     ) -> None:
-        due_ns = _due_ns(alarm, linkage)
+        due_ns = self._due_ns(alarm, linkage)
         if due_ns is not None:
             self._next_due_ns = due_ns if self._next_due_ns is None else min(self._next_due_ns, due_ns)
         await page.save_alarm(alarm, due_ns, new=new)
@@ -216,27 +215,16 @@ class Keeper:
         policy = self._arming.of(alarm.kind, alarm.channel, alarm.source)
         return _NO_LINKAGE if policy is None else policy.linkage
 
+    def _due_ns(self, alarm: Alarm, linkage: Linkage) -> int | None:
+        """When the timers look at it again; None: it has ended."""
+        if not anti_dither.is_open(alarm):
+            return None
+        extend_ns = extend_at_ns(alarm, linkage)
+        end_ns = anti_dither.due_ns(alarm, self._lost_after_ns, self._listening_ns)
+        return end_ns if extend_ns is None else min(end_ns, extend_ns)
+
     # -- after it
 
     def _leave(self, decided: _Decided) -> None:
         self._dispatcher.submit(decided.deliveries)
         self._outbox.wrote(len(decided.messages))
-
-    async def _until_written(self, work: Callable[[], Awaitable[T]]) -> T:
-        """Do `work`; while the book is away, wait and do it again: an event is never given up."""
-        wait_s = _BOOK_RETRY_MIN_S
-        while True:
-            try:
-                return await work()
-            except CatalogueError as error:
-                log.error("the alarm book is away, trying again", wait_s=wait_s, error=str(error))
-            await self._clock.sleep(wait_s)
-            wait_s = min(2 * wait_s, _BOOK_RETRY_MAX_S)
-
-
-def _due_ns(alarm: Alarm, linkage: Linkage) -> int | None:
-    if not anti_dither.is_open(alarm):
-        return None
-    extend_ns = extend_at_ns(alarm, linkage)
-    end_ns = anti_dither.due_ns(alarm)
-    return end_ns if extend_ns is None else min(end_ns, extend_ns)

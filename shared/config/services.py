@@ -175,6 +175,21 @@ class StorageConfig(Section):
 
 def _check_webhook_secret(secret: SecretStr) -> SecretStr:
     text = secret.get_secret_value()
+class AlarmsConfig(Section):
+    """Alarms, and how long the alarm book keeps what it knows."""
+
+    offline_after_s: float = Field(default=10, ge=0, le=600)
+    """Seconds that a camera must be offline before it is an alarm."""
+    lost_after_s: float = Field(default=300, ge=120, le=86400)
+    """Seconds; an alarm that goes on, but of which nothing more is heard, ends then."""
+    keep_days: float = Field(default=365, ge=1, le=36500)
+    """Days that alarms are kept."""
+    keep_events_days: float = Field(default=30, ge=8, le=36500)
+    """Days that events, carried out commands and sent webhooks are kept; longer than their topics keep them."""
+    keep_log_days: float = Field(default=90, ge=1, le=36500)
+    """Days that the system log is kept."""
+
+
     try:
         key = base64.b64decode(text.removeprefix("whsec_"), validate=True)
     except (binascii.Error, ValueError):

@@ -13,6 +13,7 @@ from shared.config.channels import ChannelConfig
 from shared.config.references import misfits
 from shared.config.schedules import Holiday, WeeklySchedule
 from shared.config.services import (
+    AlarmsConfig,
     AnalyticsConfig,
     BusConfig,
     ConsoleConfig,
@@ -72,6 +73,7 @@ class SiteConfig(Section):
     """The cameras."""
     ingest: IngestConfig = IngestConfig()
     analytics: AnalyticsConfig = AnalyticsConfig()
+    alarms: AlarmsConfig = AlarmsConfig()
     storage: StorageConfig = StorageConfig()
     console: ConsoleConfig = ConsoleConfig()
 

@@ -16,6 +16,9 @@ from shared.domain.errors import ConfigError
 
 _DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg", "postgres": "postgresql+asyncpg"}
 
+#: Seconds after which a server that does not answer is away: a host that is gone sends no refusal.
+_CONNECT_S, _STATEMENT_S = 10, 120
+
 #: Execution option of a connection that only reads: its transaction takes no write lock (SQLite).
 READ_ONLY = "vedette_read_only"
 
@@ -46,9 +49,11 @@ def create_engine(url: str) -> AsyncEngine:
 
     SQLite: write-ahead log, every commit synced to disk (a power cut loses nothing that was committed), foreign keys enforced, and a
     transaction takes the write lock when it begins, so that two writers queue instead of failing half-way; a connection with the
-    execution option `READ_ONLY` takes none.
+    execution option `READ_ONLY` takes none. What it raises: `shared/db/errors.py`.
     """
-    engine = create_async_engine(url, pool_pre_ping=not url.startswith("sqlite"), hide_parameters=True)
+    server = not url.startswith("sqlite")
+    waits = {"timeout": _CONNECT_S, "command_timeout": _STATEMENT_S} if server else {}
+    engine = create_async_engine(url, pool_pre_ping=server, hide_parameters=True, connect_args=waits)
     if engine.dialect.name == "sqlite":
         event.listen(engine.sync_engine, "connect", _sqlite_connected)
         event.listen(engine.sync_engine, "begin", _sqlite_begins)

@@ -18,6 +18,7 @@ VedetteError
 |   +-- ObjectCorrupt          the checksum differs from the one stored
 |   +-- ObjectLocked           locked against deletion
 +-- CatalogueError         the catalogue or the alarm book refused
+|   +-- CatalogueUnavailable   not reachable now; the caller keeps what it has and tries again
 +-- StorageFull            no room under the policy in force
 +-- ModelError             a detector model is missing, corrupt or cannot be run
 +-- DeliveryError          a webhook destination did not accept a message
@@ -121,6 +122,10 @@ class ObjectLocked(ObjectStoreError):
 
 class CatalogueError(VedetteError):
     """The catalogue or the alarm book refused."""
+
+
+class CatalogueUnavailable(CatalogueError):
+    """The catalogue or the alarm book is not reachable now. The caller keeps what it has and tries again."""
 
 
 class StorageFull(VedetteError):

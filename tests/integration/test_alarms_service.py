@@ -26,6 +26,12 @@ def actions(recorder: Running, kind: ActionKind) -> list[ActionMessage]:
     ]
 
 
+async def log_of(recorder: Running) -> list[str]:
+    """The system log, newest first."""
+    async with recorder.service.book.read() as page:
+        return [entry.text for entry in await page.log_entries(100)]
+
+
 def told(recorder: Running, state: AlarmState) -> list[AlarmMessage]:
     return [message for message in recorder.published if isinstance(message, AlarmMessage) and message.state is state]
 
@@ -123,7 +129,7 @@ async def test_footage_is_extended_while_an_alarm_lasts(tmp_path: Path) -> None:
         await recorder.send(event("long", 0, base_ns=base_ns))
         await until(lambda: len(actions(recorder, ActionKind.RECORD)) == 1, "the first request")
         for seconds in (5, 10, 15):
-            await until(lambda: clock.sleepers >= 2, "the timers sleep")
+            await until(lambda: clock.sleepers >= 3, "the timers sleep")
             clock.advance(5)
             await until(lambda s=seconds: len(actions(recorder, ActionKind.RECORD)) == 1 + s // 5, "the next request")
         await recorder.send(event("long", 16, EventPhase.ENDED, base_ns=base_ns, start_s=0))
@@ -178,15 +184,58 @@ async def test_counting_is_no_alarm_and_a_threshold_is(tmp_path: Path) -> None:
         assert alarm.counts["enter"] == 5
 
 
-async def test_open_events_of_a_process_that_ended_end_with_it(tmp_path: Path) -> None:
-    site = site_config()
-    async with running(site, tmp_path) as recorder:
-        await recorder.send(event("lost", 0, base_ns=recorder.clock.now_ns()))
+async def test_after_a_restart_an_alarm_goes_on_until_its_event_ends(tmp_path: Path) -> None:
+    site, clock = site_config(), ManualClock()
+    base_ns = clock.now_ns()
+    async with running(site, tmp_path, clock) as recorder:
+        await recorder.send(event("long", 0, base_ns=base_ns))
         await recorder.wait_alarms(1)
-    async with running(site, tmp_path) as recorder:
+    clock.advance(10 * site.alarms.lost_after_s)  # it was off: nothing could be heard
+    async with running(site, tmp_path, clock) as recorder:
+        await until(lambda: actions(recorder, ActionKind.RECORD), "the timers have looked at it")
         (alarm,) = await recorder.alarms()
-        assert (alarm.state, alarm.end_ns) == (AlarmState.ENDED, alarm.start_ns)
-        await until(lambda: told(recorder, AlarmState.ENDED), "the end is told")
+        assert alarm.state is AlarmState.RAISED
+        end_s = 10 * site.alarms.lost_after_s + 1
+        await recorder.send(event("long", end_s, EventPhase.ENDED, base_ns=base_ns, start_s=0))
+
+        async def heard() -> bool:
+            return not (await recorder.alarms())[0].live
+
+        await until(heard, "its end is heard")
+        clock.advance(7)
+        (ended,) = await until(lambda: told(recorder, AlarmState.ENDED), "the end")
+        assert (ended.end_ns, ended.message, ended.hits) == (base_ns + round(end_s * NS_PER_S), "", 1)
+        assert await recorder.problems() == []
+
+
+async def test_after_a_restart_an_alarm_of_which_nothing_more_is_heard_ends_with_a_reason_and_may_go_on(tmp_path: Path) -> None:
+    site, clock = site_config(), ManualClock()
+    base_ns, lost_s = clock.now_ns(), site.alarms.lost_after_s
+    async with running(site, tmp_path, clock) as recorder:
+        await recorder.send(event("lost", 0, base_ns=base_ns))
+        await recorder.wait_alarms(1)
+    async with running(site, tmp_path, clock) as recorder:
+        for _ in range(2):
+            assert told(recorder, AlarmState.ENDED) == []
+            await until(lambda: clock.sleepers >= 3, "the timers sleep")
+            clock.advance(lost_s / 2)
+        (ended,) = await until(lambda: told(recorder, AlarmState.ENDED), "the end is told")
+        assert (ended.end_ns, ended.message) == (base_ns, "nothing more was heard of it")
+        entries = (await log_of(recorder))[:1]
+        assert entries == ["Camera 1: Gate (line crossed): nothing more was heard of it; ended after 0.0 s, 1 hit"]
+        assert await recorder.problems() == []
+
+        await recorder.send(event("lost", lost_s, EventPhase.UPDATED, base_ns=base_ns, start_s=0))
+        (resumed,) = await until(lambda: told(recorder, AlarmState.UPDATED), "it goes on")
+        assert (resumed.end_ns, resumed.message, resumed.hits) == (None, "", 1)
+        await recorder.send(event("lost", lost_s, EventPhase.ENDED, base_ns=base_ns, start_s=0))
+
+        async def heard() -> bool:
+            return not (await recorder.alarms())[0].live
+
+        await until(heard, "its end is heard")
+        clock.advance(7)
+        await until(lambda: len(told(recorder, AlarmState.ENDED)) == 2, "it ends again")
         assert await recorder.problems() == []
 
 

@@ -238,7 +238,7 @@ async def test_a_centre_that_wants_more_is_told_more(tmp_path: Path) -> None:
             base_ns = clock.now_ns()
             await recorder.send(*crossing("a", 0, base_ns=base_ns), *crossing("b", 2, base_ns=base_ns))
             await until(lambda: len(centre.accepted()) == 2, "raised and updated")
-            await until(lambda: clock.sleepers >= 2, "the timers sleep")
+            await until(lambda: clock.sleepers >= 3, "the timers sleep")
             clock.advance(7)
             await until(lambda: len(centre.accepted()) == 3, "ended")
             states = [(arrival.event["type"], arrival.event["data"]["hits"]) for arrival in centre.accepted()]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
+from typing import Any, cast
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from services.alarms.adapters.rows import alarm_of, alarm_row
 from services.alarms.core import anti_dither
 from services.alarms.core.arming import Policy
 from services.alarms.core.handling import SeenEvent, Step, first_step, is_news, later_step
@@ -19,6 +22,7 @@ from shared.domain.clock import NS_PER_S
 from shared.messages import ActionKind, AlarmState, EventKind, EventMessage, EventPhase
 
 PLACE = Place("Site", "recorder", "https://nvr.example", {"cam": (1, "Cam")}, {}, {"station": frozenset(AlarmState)})
+LOST_AFTER_S = 60
 LINKAGE = Linkage(record=RecordLinkage(pre_s=3, post_s=12), webhooks=("station",))
 
 
@@ -31,26 +35,43 @@ def message(event_id: str, phase: EventPhase, start_s: int, at_s: int) -> EventM
 
 @dataclass
 class ModelAlarm:
-    """A record as a plain list of what belongs to it. `news_s`: when, by the machine's clock, something was heard last."""
+    """A record as a plain list of what belongs to it.
+
+    Attributes:
+        news_s: when, by the machine's clock, something was heard last.
+        last_s: capture time of the latest sign.
+        lost: it has ended although its events had not.
+    """
 
     spans: dict[str, tuple[int, int | None]]
     news_s: int
+    last_s: int
     ended: bool = False
+    lost: bool = False
+
+    def heard(self, at_s: int, now_s: int) -> None:
+        self.news_s, self.last_s = now_s, max(self.last_s, at_s)
+
+    @property
+    def goes_on(self) -> bool:
+        return any(end is None for _, end in self.spans.values())
 
     def distance(self, at_s: int) -> int:
         first = min(start for start, _ in self.spans.values())
-        if any(end is None for _, end in self.spans.values()) and not self.ended:
+        if self.goes_on and not self.ended:
             return max(0, first - at_s)
-        last = max(start if end is None else end for start, end in self.spans.values())
-        return max(0, first - at_s, at_s - last)
+        return max(0, first - at_s, at_s - self.last_s)
 
 
 class AlarmLife(RuleBasedStateMachine):
-    """One rule's events, messages heard twice, late handling and the passing of time. Seconds; capture time runs `lag` behind the clock."""
+    """One rule's events, messages heard twice, late handling, the passing of time, restarts, and events whose end never comes. Seconds;
+    capture time runs `lag` behind the clock.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.now_s = 1000
+        self.listening_s = 1000
         self.period_s = 5
         self.alarms: dict[str, Alarm] = {}
         self.model: list[tuple[str, ModelAlarm]] = []
@@ -85,12 +106,14 @@ class AlarmLife(RuleBasedStateMachine):
             assert step.change is Change.HIT
             model = dict(self.model)[step.alarm.alarm_id]
             assert model.distance(at_s) == min(near)[0]
-            model.spans[event_id], model.ended = (at_s, None), False
+            for name, (start_s, end_s) in model.spans.items():  # of what was lost, only the new one goes on
+                model.spans[name] = (start_s, start_s if end_s is None and model.lost else end_s)
+            model.spans[event_id], model.ended, model.lost = (at_s, None), False, False
         else:
             assert step.change is Change.RAISED
-            model = ModelAlarm({event_id: (at_s, None)}, self.now_s)
+            model = ModelAlarm({event_id: (at_s, None)}, self.now_s, at_s)
             self.model.append((step.alarm.alarm_id, model))
-        model.news_s = self.now_s
+        model.heard(at_s, self.now_s)
         self.apply(step)
         self.seen[event_id] = SeenEvent(event.at_ns, False, step.alarm.alarm_id)
         self.live[event_id] = (at_s, step.alarm.alarm_id)
@@ -111,6 +134,33 @@ class AlarmLife(RuleBasedStateMachine):
         event_id = data.draw(st.sampled_from(sorted(self.live)))
         self.end(event_id, max(self.live[event_id][0], self.now_s))
 
+    @precondition(lambda self: self.live)
+    @rule(data=st.data())
+    def goes_on(self, data: st.DataObject) -> None:
+        event_id = data.draw(st.sampled_from(sorted(self.live)))
+        start_s, alarm_id = self.live[event_id]
+        at_s = max(start_s, self.now_s)
+        event = message(event_id, EventPhase.UPDATED, start_s, at_s)
+        if not is_news(event, self.seen[event_id]):
+            return
+        step, model = later_step(event, self.alarms[alarm_id], self.now_s * NS_PER_S), dict(self.model)[alarm_id]
+        assert step.change is (Change.RESUMED if model.ended else Change.HEARD)
+        if model.ended:  # of what was lost, or was over with it, only this one goes on
+            for name, (start, end) in model.spans.items():
+                model.spans[name] = (start, start if end is None else end)
+        model.spans[event_id], model.ended, model.lost = (start_s, None), False, False
+        model.heard(at_s, self.now_s)
+        self.apply(step)
+        self.seen[event_id] = SeenEvent(event.at_ns, False, alarm_id)
+
+    @rule(seconds=st.integers(0, 3 * LOST_AFTER_S))
+    def restart(self, seconds: int) -> None:
+        """All that is left is in the book, and while the service was off it heard nothing."""
+        self.alarms = {name: alarm_of(cast(Any, json.loads(json.dumps(alarm_row(alarm))))) for name, alarm in self.alarms.items()}
+        self.now_s += seconds
+        self.listening_s = self.now_s
+        self.look()
+
     def end(self, event_id: str, at_s: int) -> None:
         start_s, alarm_id = self.live.pop(event_id)
         event = message(event_id, EventPhase.ENDED, start_s, at_s)
@@ -118,7 +168,8 @@ class AlarmLife(RuleBasedStateMachine):
         self.apply(later_step(event, self.alarms[alarm_id], self.now_s * NS_PER_S))
         self.seen[event_id] = SeenEvent(event.at_ns, True, alarm_id)
         model = dict(self.model)[alarm_id]
-        model.spans[event_id], model.news_s = (start_s, at_s), self.now_s
+        model.spans[event_id] = (start_s, at_s)
+        model.heard(at_s, self.now_s)
 
     @precondition(lambda self: self.seen)
     @rule(data=st.data())
@@ -131,15 +182,21 @@ class AlarmLife(RuleBasedStateMachine):
         if seen.ended:
             assert not is_news(message(event_id, EventPhase.ENDED, at_s, at_s), seen)
 
-    @rule(seconds=st.integers(1, 20))
+    @rule(seconds=st.integers(1, 20) | st.integers(LOST_AFTER_S - 1, LOST_AFTER_S + 1))
     def time_passes(self, seconds: int) -> None:
         self.now_s += seconds
+        self.look()
+
+    def look(self) -> None:
+        """What the timers do."""
         for alarm in list(self.alarms.values()):
-            if anti_dither.is_open(alarm) and anti_dither.due_ns(alarm) <= self.now_s * NS_PER_S:
+            due_ns = anti_dither.due_ns(alarm, LOST_AFTER_S * NS_PER_S, self.listening_s * NS_PER_S)
+            if anti_dither.is_open(alarm) and due_ns <= self.now_s * NS_PER_S:
                 self.apply(Step(Change.ENDED, anti_dither.ended(alarm, self.now_s * NS_PER_S)))
         for _, model in self.model:
-            quiet = all(end is not None for _, end in model.spans.values())
-            if quiet and self.now_s >= model.news_s + self.period_s + 1:
+            if model.goes_on and not model.ended and self.now_s >= max(model.news_s, self.listening_s) + LOST_AFTER_S:
+                model.ended = model.lost = True
+            if not model.goes_on and self.now_s >= model.news_s + self.period_s + 1:
                 model.ended = True
 
     @invariant()
@@ -148,9 +205,10 @@ class AlarmLife(RuleBasedStateMachine):
         for alarm_id, model in self.model:
             alarm = self.alarms[alarm_id]
             assert alarm.hits == len(model.spans)
-            assert alarm.live == {event_id for event_id, (_, end) in model.spans.items() if end is None}
+            assert alarm.live == {event_id for event_id, (_, end) in model.spans.items() if end is None and not model.ended}
+            assert (alarm.message == anti_dither.LOST) == model.lost
             assert alarm.start_ns == min(start for start, _ in model.spans.values()) * NS_PER_S
-            assert alarm.last_ns == max(start if end is None else end for start, end in model.spans.values()) * NS_PER_S
+            assert alarm.last_ns == model.last_s * NS_PER_S
             assert (alarm.state is AlarmState.ENDED) == model.ended
             assert alarm.end_ns == (alarm.last_ns if model.ended else None)
 
@@ -162,7 +220,8 @@ class AlarmLife(RuleBasedStateMachine):
     def linkage_ran_once(self) -> None:
         assert sorted(self.notices) == sorted(self.alarms)
         assert [alarm_id for alarm_id, state, _ in self.reports if state is AlarmState.RAISED] == list(self.alarms)
-        assert len(set(self.reports)) == len(self.reports)
+        unended = [report for report in self.reports if report[1] is not AlarmState.ENDED]  # what was lost may end again
+        assert len(set(unended)) == len(unended)
 
     @invariant()
     def footage_covers_the_alarm(self) -> None:
@@ -194,7 +253,7 @@ def test_records_depend_on_capture_times_alone(times: list[int], period_s: int, 
     for number, (time_s, delay_s) in enumerate(zip(times, delays, strict=False)):
         now_ns = (time_s + delay_s) * NS_PER_S
         for alarm in list(alarms.values()):
-            if anti_dither.is_open(alarm) and anti_dither.due_ns(alarm) <= now_ns:
+            if anti_dither.is_open(alarm) and anti_dither.due_ns(alarm, LOST_AFTER_S * NS_PER_S, 0) <= now_ns:
                 alarms[alarm.alarm_id] = anti_dither.ended(alarm, now_ns)
         step = first_step(
             message(f"e{number}", EventPhase.STARTED, time_s, time_s), Policy(period_s * NS_PER_S, LINKAGE), list(alarms.values()), now_ns

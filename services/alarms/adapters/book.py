@@ -5,213 +5,59 @@ is to be told to whom and what the system log says become true together or not a
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
-from sqlalchemy import Select, delete, desc, func, insert, or_, select, update
-from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+import structlog
+from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.alarms.adapters.deliveries import Deliveries
-from services.alarms.adapters.rows import alarm_of, alarm_row
-from services.alarms.adapters.tables import alarms, events, log, outbox
-from services.alarms.core.handling import SeenEvent
-from services.alarms.core.linkage import LogEntry
-from services.alarms.core.record import Alarm
+from services.alarms.adapters.page import Page
 from shared.db.engine import READ_ONLY
+from shared.db.errors import DATABASE_ERRORS, brief, is_away, refuses
 from shared.db.migrate import migrate
-from shared.domain.clock import NS_PER_S
-from shared.domain.errors import CatalogueError
-from shared.messages import AlarmState, ChannelMessage, EventKind, EventMessage, EventPhase
-from shared.topics import Topic
+from shared.domain.clock import Clock
+from shared.domain.errors import CatalogueError, CatalogueUnavailable
+
+log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
 
 MIGRATIONS = Path(__file__).parents[1] / "migrations"
-
-#: Records looked at for anti-dither: more than ever are open at once for one rule.
-_NEAR_RECORDS = 64
-DAY_NS = 24 * 3600 * NS_PER_S
-#: How long things are kept. Events longer than their topic keeps them (7 days), so that a redelivered one is known.
-KEEP_EVENTS_NS, KEEP_LOG_NS, KEEP_ALARMS_NS, KEEP_DELIVERIES_NS = 30 * DAY_NS, 90 * DAY_NS, 365 * DAY_NS, 30 * DAY_NS
-
-
-class Page(Deliveries):
-    """The book within one transaction."""
-
-    def __init__(self, connection: AsyncConnection) -> None:
-        super().__init__(connection)
-        self._connection = connection
-
-    # -- events
-
-    async def seen(self, event_id: str) -> SeenEvent | None:
-        """What is known of an event; None: nothing."""
-        query = select(events.c.at_ns, events.c.ended, events.c.alarm_id).where(events.c.event_id == event_id)
-        row = (await self._connection.execute(query)).one_or_none()
-        return None if row is None else SeenEvent(row.at_ns, row.ended, row.alarm_id)
-
-    async def save_event(self, event: EventMessage, alarm_id: str | None, *, new: bool) -> None:
-        """The event after its latest message."""
-        values = {
-            "at_ns": event.at_ns,
-            "ended": event.phase is EventPhase.ENDED,
-            "body": event.model_dump(mode="json", exclude_defaults=True),
-        }
-        if not new:
-            await self._connection.execute(update(events).where(events.c.event_id == event.event_id).values(values))
-            return
-        values |= {
-            "event_id": event.event_id,
-            "alarm_id": alarm_id,
-            "channel": event.channel,
-            "kind": event.kind.value,
-            "source": event.source,
-            "start_ns": event.start_ns,
-        }
-        await self._connection.execute(insert(events).values(values))
-
-    async def search_events(
-        self,
-        *,
-        channel: str | None = None,
-        kind: EventKind | None = None,
-        source: str | None = None,
-        from_ns: int | None = None,
-        to_ns: int | None = None,
-        limit: int = 100,
-    ) -> list[tuple[EventMessage, str | None]]:
-        """Events that began in [from_ns, to_ns), newest first, each after its latest message and with the alarm it belongs to."""
-        query = select(events.c.body, events.c.alarm_id).order_by(desc(events.c.start_ns)).limit(limit)
-        query = query if channel is None else query.where(events.c.channel == channel)
-        query = query if kind is None else query.where(events.c.kind == kind.value)
-        query = query if source is None else query.where(events.c.source == source)
-        query = query if from_ns is None else query.where(events.c.start_ns >= from_ns)
-        query = query if to_ns is None else query.where(events.c.start_ns < to_ns)
-        return [(EventMessage.model_validate(row.body), row.alarm_id) for row in await self._connection.execute(query)]
-
-    # -- alarms
-
-    async def alarm(self, alarm_id: str) -> Alarm | None:
-        """One alarm, or None."""
-        return next(iter(await self._alarms(select(alarms).where(alarms.c.alarm_id == alarm_id))), None)
-
-    async def records(self, channel: str, source: str, near_ns: int, period_ns: int) -> list[Alarm]:
-        """The alarms of a source that a moment may belong to: those that last, and those that ended less than a period before it."""
-        near = or_(alarms.c.due_ns.is_not(None), alarms.c.last_ns > near_ns - period_ns)
-        query = select(alarms).where(alarms.c.channel == channel, alarms.c.source == source, near)
-        return await self._alarms(query.order_by(desc(alarms.c.last_ns)).limit(_NEAR_RECORDS))
-
-    async def due(self, now_ns: int, limit: int = 256) -> list[Alarm]:
-        """Alarms that the timers must look at, the longest due first. Those handled in the future too: the clock was set back."""
-        is_due = or_(alarms.c.due_ns <= now_ns, alarms.c.handled_ns > now_ns + NS_PER_S)
-        query = select(alarms).where(alarms.c.due_ns.is_not(None), is_due)
-        return await self._alarms(query.order_by(alarms.c.due_ns).limit(limit))
-
-    async def next_due_ns(self) -> int | None:
-        """When the timers must look next (this machine's clock); None: nothing lasts."""
-        query = select(alarms.c.due_ns).where(alarms.c.due_ns.is_not(None)).order_by(alarms.c.due_ns).limit(1)
-        return (await self._connection.execute(query)).scalar_one_or_none()
-
-    async def open(self) -> list[Alarm]:
-        """Every alarm that lasts."""
-        return await self._alarms(select(alarms).where(alarms.c.due_ns.is_not(None)))
-
-    async def count_open(self) -> int:
-        """How many alarms last."""
-        query = select(func.count()).select_from(alarms).where(alarms.c.due_ns.is_not(None))
-        return (await self._connection.execute(query)).scalar_one()
-
-    async def save_alarm(self, alarm: Alarm, due_ns: int | None, *, new: bool) -> None:
-        """An alarm after a change. `due_ns`: when the timers look at it again; None: it has ended."""
-        row = alarm_row(alarm) | {"due_ns": due_ns}
-        if new:
-            await self._connection.execute(insert(alarms).values(row))
-        else:
-            await self._connection.execute(update(alarms).where(alarms.c.alarm_id == alarm.alarm_id).values(row))
-
-    async def search(
-        self,
-        *,
-        channel: str | None = None,
-        kind: EventKind | None = None,
-        state: AlarmState | None = None,
-        from_ns: int | None = None,
-        to_ns: int | None = None,
-        limit: int = 100,
-    ) -> list[Alarm]:
-        """Alarms that overlap [from_ns, to_ns), newest first."""
-        query = select(alarms).order_by(desc(alarms.c.start_ns)).limit(limit)
-        query = query if channel is None else query.where(alarms.c.channel == channel)
-        query = query if kind is None else query.where(alarms.c.kind == kind.value)
-        query = query if state is None else query.where(alarms.c.state == state.value)
-        query = query if to_ns is None else query.where(alarms.c.start_ns < to_ns)
-        if from_ns is not None:
-            query = query.where(or_(alarms.c.last_ns >= from_ns, alarms.c.due_ns.is_not(None)))
-        return await self._alarms(query)
-
-    async def _alarms(self, query: Select[Any]) -> list[Alarm]:
-        return [alarm_of(row) for row in (await self._connection.execute(query)).mappings()]
-
-    # -- system log and outbox
-
-    async def note(self, entries: Sequence[LogEntry]) -> None:
-        """Write into the system log."""
-        rows = [{"at_ns": e.at_ns, "channel": e.channel, "alarm_id": e.alarm_id, "text": e.text} for e in entries]
-        if rows:
-            await self._connection.execute(insert(log), rows)
-
-    async def log_entries(self, limit: int) -> list[LogEntry]:
-        """The newest entries of the system log, newest first."""
-        rows = await self._connection.execute(select(log).order_by(desc(log.c.sequence)).limit(limit))
-        return [LogEntry(row.at_ns, row.channel, row.alarm_id, row.text) for row in rows]
-
-    async def publish(self, messages: Iterable[tuple[Topic[Any], ChannelMessage]]) -> None:
-        """Have messages published, in this order, once this transaction is through."""
-        rows = [{"topic": topic.name, "body": message.model_dump_json(exclude_defaults=True)} for topic, message in messages]
-        if rows:
-            await self._connection.execute(insert(outbox), rows)
-
-    async def unpublished(self, limit: int) -> list[tuple[int, str, str]]:
-        """(sequence, topic, JSON) of messages to publish, oldest first."""
-        rows = await self._connection.execute(select(outbox).order_by(outbox.c.sequence).limit(limit))
-        return [(row.sequence, row.topic, row.body) for row in rows]
-
-    async def published(self, sequences: Sequence[int]) -> None:
-        """The bus has them."""
-        await self._connection.execute(delete(outbox).where(outbox.c.sequence.in_(sequences)))
-
-    # -- housekeeping
-
-    async def prune(self, now_ns: int) -> None:
-        """Forget what is older than its time."""
-        for statement in (
-            delete(events).where(events.c.start_ns < now_ns - KEEP_EVENTS_NS, events.c.ended),
-            delete(log).where(log.c.at_ns < now_ns - KEEP_LOG_NS),
-            delete(alarms).where(alarms.c.start_ns < now_ns - KEEP_ALARMS_NS, alarms.c.due_ns.is_(None)),
-        ):
-            await self._connection.execute(statement)
-        await self.prune_deliveries(now_ns - KEEP_DELIVERIES_NS)
+#: How soon, and how late at most, it is tried again while the book is away.
+_RETRY_MIN_S, _RETRY_MAX_S = 0.2, 10.0
 
 
 class Book:
     """Transactions on the alarm book. Owner of its engine."""
 
-    def __init__(self, engine: AsyncEngine) -> None:
-        self._engine = engine
+    def __init__(self, engine: AsyncEngine, clock: Clock) -> None:
+        self._engine, self._clock = engine, clock
         self._writing = asyncio.Lock()  # SQLite has one writer: queueing here is fair, its busy timeout is not
+        self._settling = asyncio.Lock()
+        self._doubtful = False
+        #: Called when the book is back, before anything is tried again: the end of a transaction may not have been heard of.
+        self.on_return: Callable[[], Awaitable[None]] | None = None
+        #: Why the book cannot be used now; empty: it can.
+        self.trouble = ""
 
     async def open(self) -> None:
         """Bring the schema up to date.
 
         Raises:
-            CatalogueError: the database cannot be used.
+            CatalogueUnavailable: the database cannot be reached now.
+            CatalogueError: it cannot be used.
         """
-        with_hint = "look at database.url, the folder's permissions and the disk's space"
         try:
             await migrate(self._engine, MIGRATIONS, "alarms")
-        except (SQLAlchemyError, OSError) as error:
-            raise CatalogueError(f"the alarm book cannot be opened: {_brief(error)}", where="alarms", hint=with_hint) from error
+        except DATABASE_ERRORS as error:
+            self.trouble = f"the alarm book cannot be opened: {brief(error)}"
+            kind, hint = CatalogueError, "look at database.url, the folder's permissions and the disk's space"
+            if is_away(error):
+                kind, hint = CatalogueUnavailable, "start the database server, or look at database.url"
+            raise kind(self.trouble, where="alarms", hint=hint) from error
+        self.trouble = ""
 
     async def close(self) -> None:
         """Let go of all connections."""
@@ -222,28 +68,68 @@ class Book:
         """A transaction that commits when the block ends, and does nothing when it raises.
 
         Raises:
-            CatalogueError: the database refused; nothing has changed.
+            CatalogueUnavailable: the database is away. When it went while the transaction was being committed, that may have succeeded.
+            CatalogueError: the database refused; nothing has changed, and never will.
         """
         async with self._writing:
             try:
                 async with self._engine.begin() as connection:
                     yield Page(connection)
-            except SQLAlchemyError as error:
-                raise CatalogueError(f"the alarm book refused: {_brief(error)}") from error
+            except DATABASE_ERRORS as error:
+                raise self._failed(error) from error
+        self.trouble = ""
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[Page]:
         """A transaction that only reads.
 
         Raises:
+            CatalogueUnavailable: the database is away.
             CatalogueError: the database refused.
         """
         try:
             async with self._engine.connect() as plain:
                 yield Page(await plain.execution_options(**{READ_ONLY: True}))
-        except SQLAlchemyError as error:
-            raise CatalogueError(f"the alarm book cannot be read: {_brief(error)}") from error
+        except DATABASE_ERRORS as error:
+            raise self._failed(error) from error
+        self.trouble = ""
 
+    async def ping(self) -> None:
+        """Ask whether the book is there.
 
-def _brief(error: Exception) -> str:
-    return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+        Raises:
+            CatalogueUnavailable: it is not.
+        """
+        async with self.read() as page:
+            await page.next_due_ns()
+
+    async def patiently(self, work: Callable[[], Awaitable[T]]) -> T:
+        """Do `work`; while the book is away wait, longer each time, and do it again.
+
+        Raises:
+            CatalogueError: the database refused.
+        """
+        wait_s = _RETRY_MIN_S
+        while True:
+            try:
+                await self._settle()
+                return await work()
+            except CatalogueUnavailable as error:
+                log.error("the alarm book is away, trying again", wait_s=wait_s, error=str(error))
+            await self._clock.sleep(wait_s)
+            wait_s = min(2 * wait_s, _RETRY_MAX_S)
+
+    async def _settle(self) -> None:
+        """After an outage, once: have looked up what transactions became true without us hearing of it."""
+        async with self._settling:
+            if self._doubtful:
+                if self.on_return is not None:
+                    await self.on_return()
+                self._doubtful = False
+
+    def _failed(self, error: Exception) -> CatalogueError:
+        if refuses(error):
+            return CatalogueError(f"the alarm book refused: {brief(error)}", where="alarms")
+        self._doubtful = True
+        self.trouble = f"the alarm book cannot be reached: {brief(error)}"
+        return CatalogueUnavailable(self.trouble, where="alarms", hint="it is tried again")

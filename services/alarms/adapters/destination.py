@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import deque
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 
 import structlog
 
 from services.alarms import metrics
 from services.alarms.adapters.book import Book
+from services.alarms.adapters.page import Page
 from services.alarms.adapters.rows import Delivery
 from services.alarms.adapters.webhook import Answer, WebhookClient
 from services.alarms.core.retry import Backoff
@@ -80,7 +82,9 @@ class Destination:
         return self._centre.deadline_s
 
     def put(self, delivery: Delivery) -> None:
-        """Queue a message that the book has queued."""
+        """Queue a message that the book has queued. What it has in hand already is not queued twice."""
+        if delivery.sequence in self._waiting or delivery.sequence in (sequence for sequence, _ in self._refused):
+            return
         if self.disabled:
             self._give_up(delivery.sequence, self.disabled)
             return
@@ -139,8 +143,7 @@ class Destination:
         now_ns = self._clock.now_ns()
         metrics.CAPTURE_TO_WEBHOOK.labels(self._centre.id).observe(max(0.0, ns_to_seconds(now_ns - delivery.capture_ns)))
         self._count("delivered")
-        async with self._book.write() as page:
-            await page.delivered(delivery.sequence, delivery.attempts + 1, now_ns)
+        await self._note(lambda page: page.delivered(delivery.sequence, delivery.attempts + 1, now_ns))
         self._settled(delivery.sequence)
 
     async def _failed(self, delivery: Delivery, answer: Answer) -> float:
@@ -149,22 +152,20 @@ class Destination:
         next_ns = self._backoff.next_attempt_ns(attempts, random.random(), now_ns, delivery.deadline_ns, answer.retry_after_s)
         log.warning("webhook failed", centre=self._centre.id, channel=delivery.channel, attempts=attempts, error=answer.error)
         if next_ns is None:
-            async with self._book.write() as page:
-                await page.bury([delivery.sequence], now_ns, answer.error, attempts)
+            await self._note(lambda page: page.bury([delivery.sequence], now_ns, answer.error, attempts))
             self._settled(delivery.sequence)
             self._count("dead")
             await self._tell(answer.error)
             return 0.0
-        async with self._book.write() as page:
-            await page.failed(delivery.sequence, attempts, next_ns, answer.error)
+        await self._note(lambda page: page.failed(delivery.sequence, attempts, next_ns, answer.error))
         if delivery.sequence in self._waiting:
             self._waiting[delivery.sequence] = replace(delivery, attempts=attempts, next_ns=next_ns)
         self._count("failed")
         return ns_to_seconds(next_ns - now_ns)
 
     async def _gone(self, answer: Answer) -> None:
-        async with self._book.write() as page:
-            await page.disable(self._centre.id, self._clock.now_ns(), answer.error)
+        now_ns = self._clock.now_ns()
+        await self._note(lambda page: page.disable(self._centre.id, now_ns, answer.error))
         self.disabled = answer.error
         self._count("dead", len(self._waiting))
         self._waiting.clear()
@@ -184,11 +185,23 @@ class Destination:
             self._refuse.clear()
             refused = list(self._refused)
             for why in dict.fromkeys(reason for _, reason in refused):
-                async with self._book.write() as page:
-                    await page.bury([sequence for sequence, reason in refused if reason == why], self._clock.now_ns(), why)
+                await self._bury([sequence for sequence, reason in refused if reason == why], why)
                 await self._tell(why)
             del self._refused[: len(refused)]
             self._count("dead", len(refused))
+
+    async def _bury(self, sequences: list[int], why: str) -> None:
+        now_ns = self._clock.now_ns()
+        await self._note(lambda page: page.bury(sequences, now_ns, why))
+
+    async def _note(self, work: Callable[[Page], Awaitable[None]]) -> None:
+        """Write down what became of a message. While the book is away it waits: what was sent is not sent again."""
+
+        async def write() -> None:
+            async with self._book.write() as page:
+                await work(page)
+
+        await self._book.patiently(write)
 
     async def _tell(self, why: str) -> None:
         now_ns = self._clock.monotonic_ns()

@@ -43,16 +43,16 @@ class Dispatcher:
         """Take up what waits in the book.
 
         Raises:
-            CatalogueError: the book cannot be read.
+            CatalogueError: the book cannot be read; nothing has started.
         """
+        async with self._book.write() as page:
+            await page.bury_strangers(list(self._centres), self._clock.now_ns())
+            waiting, disabled = await page.waiting(), await page.disabled()
         self._supervisor = Supervisor(self._clock, self._reporter.loop_failed)
         tls = ssl.create_default_context()
         for centre in self._centres.values():
             client = WebhookClient(centre, self._clock, tls, CONNECTIONS)
             self._destinations[centre.id] = Destination(centre, client, self._book, self._clock, self._reporter, self._supervisor)
-        async with self._book.write() as page:
-            await page.bury_strangers(list(self._centres), self._clock.now_ns())
-            waiting, disabled = await page.waiting(), await page.disabled()
         for centre_id, destination in self._destinations.items():
             destination.disabled = disabled.get(centre_id, "")
             destination.start()
@@ -64,6 +64,15 @@ class Dispatcher:
         for destination in self._destinations.values():
             await destination.close()
         self._destinations.clear()
+
+    async def take_up(self) -> None:
+        """Send also what the book has queued without our knowing: the end of a transaction was not heard of.
+
+        Raises:
+            CatalogueUnavailable: the book is away.
+        """
+        async with self._book.write() as page:  # no other transaction ends meanwhile: each has submitted what it queued
+            self.submit(delivery for delivery in await page.waiting() if delivery.centre in self._destinations)
 
     def submit(self, deliveries: Iterable[Delivery]) -> None:
         """Send messages that the book has queued."""

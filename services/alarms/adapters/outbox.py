@@ -36,6 +36,10 @@ class Outbox:
         if self._backlog >= MAX_BACKLOG:
             self._room.clear()
 
+    def wake(self) -> None:
+        """Look again: more may have been written than was heard of."""
+        self._written.set()
+
     async def room(self) -> None:
         """Wait while too much is unpublished. Handlers do, which bounds the outbox: with the bus away for long nothing is handled."""
         await self._room.wait()
@@ -50,8 +54,7 @@ class Outbox:
                 pass
 
     async def _publish_some(self) -> bool:
-        async with self._book.read() as page:
-            rows = await page.unpublished(_BATCH)
+        rows = await self._book.patiently(self._unpublished)
         if not rows:
             self._backlog = 0
             self._room.set()
@@ -62,9 +65,16 @@ class Outbox:
             message: Message = topic.message.model_validate_json(body)
             acknowledged.append(await self._producer.enqueue(topic, message))
         await asyncio.gather(*acknowledged)
-        async with self._book.write() as page:
-            await page.published([sequence for sequence, *_ in rows])
+        await self._book.patiently(lambda: self._forget([sequence for sequence, *_ in rows]))
         self._backlog = max(0, self._backlog - len(rows))
         if self._backlog < MAX_BACKLOG:
             self._room.set()
         return True
+
+    async def _unpublished(self) -> list[tuple[int, str, str]]:
+        async with self._book.read() as page:
+            return await page.unpublished(_BATCH)
+
+    async def _forget(self, sequences: list[int]) -> None:
+        async with self._book.write() as page:
+            await page.published(sequences)

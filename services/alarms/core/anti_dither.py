@@ -21,10 +21,8 @@ from shared.messages import AlarmState, EventKind, EventMessage, EventPhase
 
 #: A record stays open this much longer than its period: events come by ways of different length.
 GRACE_NS = 1 * NS_PER_S
-#: An event that goes on, but of which nothing was heard for this long, is lost: whoever saw it is gone.
-LOST_AFTER_NS = 3600 * NS_PER_S
-#: Exceptions of the device say nothing between their beginning and their end, and may last.
-EXCEPTION_LOST_AFTER_NS = 7 * 24 * 3600 * NS_PER_S
+#: Why an alarm has ended whose events never did: whoever saw them says nothing any more.
+LOST = "nothing more was heard of it"
 
 
 def raises_alarms(event: EventMessage) -> bool:
@@ -88,36 +86,56 @@ def hit(alarm: Alarm, event: EventMessage, now_ns: int) -> Alarm:
         end_ns=None,
         live=live | {event.event_id},
         counts=event.counts or alarm.counts,
-        message=event.message or alarm.message,
+        message=event.message or _without_reason(alarm.message),
     )
 
 
 def heard(alarm: Alarm, event: EventMessage, now_ns: int) -> Alarm:
-    """The record after one of its events went on or ended."""
-    ended = event.phase is EventPhase.ENDED
+    """The record after one of its events went on or ended. One that was taken for lost, and was not, lasts again."""
     last_ns = max(alarm.last_ns, event.end_ns or event.at_ns)
+    alarm = replace(alarm, last_ns=last_ns, handled_ns=now_ns, counts=event.counts or alarm.counts)
+    if event.phase is EventPhase.ENDED:
+        return replace(alarm, live=alarm.live - {event.event_id}, end_ns=None if alarm.end_ns is None else last_ns)
     return replace(
         alarm,
-        last_ns=last_ns,
-        end_ns=None if alarm.end_ns is None else last_ns,  # it was taken for lost, and was not
-        handled_ns=now_ns,
-        live=alarm.live - {event.event_id} if ended else alarm.live,
-        counts=event.counts or alarm.counts,
+        state=after(alarm.state, Trigger.HEARD),
+        live=alarm.live | {event.event_id},
+        end_ns=None,
+        message=_without_reason(alarm.message),
     )
 
 
-def due_ns(alarm: Alarm) -> int:
-    """When, on this machine's clock, the record ends if nothing more is heard."""
+def due_ns(alarm: Alarm, lost_after_ns: int, listening_ns: int) -> int:
+    """When, on this machine's clock, the record ends if nothing more is heard.
+
+    Args:
+        lost_after_ns: an event that goes on, but of which nothing was heard for this long, is lost.
+        listening_ns: since when we listen without a break (this machine's clock): before, nothing could be heard.
+    """
     if alarm.live:
-        return alarm.handled_ns + (EXCEPTION_LOST_AFTER_NS if alarm.kind is EventKind.EXCEPTION else LOST_AFTER_NS)
+        return max(alarm.handled_ns, listening_ns) + lost_after_ns
     return alarm.handled_ns + alarm.period_ns + (GRACE_NS if alarm.period_ns else 0)
 
 
 def ended(alarm: Alarm, now_ns: int) -> Alarm:
-    """The record after its end. `end_ns` is the capture time of the last sign, not the moment at which the period had passed."""
-    return replace(alarm, state=after(alarm.state, Trigger.QUIET), at_ns=now_ns, end_ns=alarm.last_ns, live=frozenset())
+    """The record after its end. `end_ns` is the capture time of the last sign, not the moment at which the period had passed. Of one whose
+    events never ended the message says why it did.
+    """
+    message = f"{alarm.message} ({LOST})" if alarm.message else LOST
+    return replace(
+        alarm,
+        state=after(alarm.state, Trigger.QUIET),
+        at_ns=now_ns,
+        end_ns=alarm.last_ns,
+        live=frozenset(),
+        message=message if alarm.live else alarm.message,
+    )
 
 
 def is_open(alarm: Alarm) -> bool:
     """Whether it lasts."""
     return alarm.state is not AlarmState.ENDED
+
+
+def _without_reason(message: str) -> str:
+    return "" if message == LOST else message.removesuffix(f" ({LOST})")

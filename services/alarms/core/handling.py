@@ -55,7 +55,9 @@ def first_step(event: EventMessage, policy: Policy | None, records: Sequence[Ala
 
 def later_step(event: EventMessage, alarm: Alarm, now_ns: int) -> Step:
     """What a later message of an event does to the alarm that the event hit."""
-    return Step(Change.HEARD, anti_dither.heard(alarm, event, now_ns))
+    after = anti_dither.heard(alarm, event, now_ns)
+    resumed = anti_dither.is_open(after) and not anti_dither.is_open(alarm)
+    return Step(Change.RESUMED if resumed else Change.HEARD, after)
 
 
 def _unless_over(step: Step, event: EventMessage, now_ns: int) -> Step:

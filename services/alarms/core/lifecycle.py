@@ -15,6 +15,7 @@ class Trigger(StrEnum):
     """What happens to an alarm."""
 
     HIT = "hit"  # an event of its source, within the anti-dither period
+    HEARD = "heard"  # an event of it goes on
     QUIET = "quiet"  # no event goes on, and the anti-dither period has passed
     ACKNOWLEDGED = "acknowledged"  # a user has seen it
     PICTURED = "pictured"  # its snapshot is stored
@@ -28,6 +29,9 @@ TRANSITIONS: dict[tuple[AlarmState | None, Trigger], AlarmState] = {
     (_RAISED, Trigger.HIT): _UPDATED,
     (_UPDATED, Trigger.HIT): _UPDATED,
     (_ENDED, Trigger.HIT): _UPDATED,  # the event was handled late: by capture time it belongs to this alarm, which goes on
+    (_RAISED, Trigger.HEARD): _RAISED,
+    (_UPDATED, Trigger.HEARD): _UPDATED,
+    (_ENDED, Trigger.HEARD): _UPDATED,  # it was taken for lost, and was not
     (_RAISED, Trigger.QUIET): _ENDED,
     (_UPDATED, Trigger.QUIET): _ENDED,
     (_RAISED, Trigger.ACKNOWLEDGED): _UPDATED,

@@ -23,6 +23,7 @@ class Change(StrEnum):
     RAISED = "raised"
     HIT = "hit"
     HEARD = "heard"  # one of its events went on or ended
+    RESUMED = "resumed"  # one of its events goes on, though it was taken for lost
     GOES_ON = "goes_on"  # time passed, and it still lasts
     ENDED = "ended"
 
@@ -136,7 +137,7 @@ def _log(alarm: Alarm, linkage: Linkage, change: Change, place: Place, now_ns: i
     if change is Change.ENDED:
         lasted_s = (alarm.last_ns - alarm.start_ns) / NS_PER_S
         hits = "1 hit" if alarm.hits == 1 else f"{alarm.hits} hits"
-        text = f"{text} ended after {lasted_s:.1f} s, {hits}"
+        text = f"{text}; ended after {lasted_s:.1f} s, {hits}"
     elif change is not Change.RAISED and not (change is Change.HIT and alarm.kind is EventKind.EXCEPTION):
         return ()  # every exception says something of its own; of a rule's hits the first and the end are enough
     return (LogEntry(now_ns, alarm.channel, alarm.alarm_id, text),)

@@ -16,9 +16,12 @@ TYPE_PREFIX = "vedette.alarm."
 
 
 def report_id(alarm: Alarm) -> str:
-    """The CloudEvent's id: deterministic, one per alarm and change. An alarm is raised once; later states are told apart by its hits."""
+    """The CloudEvent's id: deterministic, one per alarm and change. An alarm is raised once; later states are told apart by its hits, and
+    ends by their time (one that was taken for lost ends twice).
+    """
     hits = 0 if alarm.state is AlarmState.RAISED else alarm.hits
-    return deterministic_id("report", alarm.alarm_id, alarm.state.value, hits)
+    ended = (alarm.end_ns,) if alarm.state is AlarmState.ENDED and alarm.end_ns is not None else ()
+    return deterministic_id("report", alarm.alarm_id, alarm.state.value, hits, *ended)
 
 
 def delivery_id(centre: str, report: str) -> str:

@@ -75,7 +75,7 @@ def test_every_state_answers_every_trigger_that_can_happen_in_it() -> None:
             else:
                 assert (state, trigger) in TRANSITIONS
     assert [trigger for state, trigger in TRANSITIONS if state is None] == [Trigger.HIT]
-    assert AlarmState.RAISED not in [after for (before, _), after in TRANSITIONS.items() if before is not None]
+    assert {before for (before, _), after in TRANSITIONS.items() if after is AlarmState.RAISED} == {None, AlarmState.RAISED}
 
 
 def test_the_first_acknowledgement_stays_and_changes_no_end() -> None:
@@ -108,7 +108,7 @@ def test_linkage_runs_once_and_then_only_extends() -> None:
 
     over = consequences(ended(again.alarm, NOON_NS + 8 * NS_PER_S), linkage, Change.ENDED, PLACE, NOON_NS + 8 * NS_PER_S)
     assert over.commands == ()
-    assert [entry.text for entry in over.log] == ["Loading dock: gate (line crossed, a to b, human) ended after 1.0 s, 2 hits"]
+    assert [entry.text for entry in over.log] == ["Loading dock: gate (line crossed, a to b, human): nothing more was heard of it; ended after 1.0 s, 2 hits"]
 
 
 def test_footage_is_asked_for_in_capture_time_when_the_cameras_clock_is_wrong() -> None:

@@ -1,0 +1,186 @@
+"""The alarm book within one transaction: events, alarms, the system log, the outbox; the webhook queues are in `deliveries.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from sqlalchemy import Select, delete, desc, exists, func, insert, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.alarms.adapters.deliveries import Deliveries
+from services.alarms.adapters.rows import alarm_of, alarm_row
+from services.alarms.adapters.tables import alarms, events, log, outbox
+from services.alarms.core.handling import SeenEvent
+from services.alarms.core.linkage import LogEntry
+from services.alarms.core.record import Alarm
+from shared.config.services import AlarmsConfig
+from shared.domain.clock import NS_PER_S, seconds_to_ns
+from shared.messages import AlarmState, ChannelMessage, EventKind, EventMessage, EventPhase
+from shared.topics import Topic
+
+#: Records looked at for anti-dither: more than ever are open at once for one rule.
+_NEAR_RECORDS = 64
+DAY_S = 24 * 3600
+
+
+class Page(Deliveries):
+    """The book within one transaction."""
+
+    def __init__(self, connection: AsyncConnection) -> None:
+        super().__init__(connection)
+        self._connection = connection
+
+    # -- events
+
+    async def seen(self, event_id: str) -> SeenEvent | None:
+        """What is known of an event; None: nothing."""
+        query = select(events.c.at_ns, events.c.ended, events.c.alarm_id).where(events.c.event_id == event_id)
+        row = (await self._connection.execute(query)).one_or_none()
+        return None if row is None else SeenEvent(row.at_ns, row.ended, row.alarm_id)
+
+    async def save_event(self, event: EventMessage, alarm_id: str | None, *, new: bool) -> None:
+        """The event after its latest message."""
+        values = {
+            "at_ns": event.at_ns,
+            "ended": event.phase is EventPhase.ENDED,
+            "body": event.model_dump(mode="json", exclude_defaults=True),
+        }
+        if not new:
+            await self._connection.execute(update(events).where(events.c.event_id == event.event_id).values(values))
+            return
+        values |= {
+            "event_id": event.event_id,
+            "alarm_id": alarm_id,
+            "channel": event.channel,
+            "kind": event.kind.value,
+            "source": event.source,
+            "start_ns": event.start_ns,
+        }
+        await self._connection.execute(insert(events).values(values))
+
+    async def search_events(
+        self,
+        *,
+        channel: str | None = None,
+        kind: EventKind | None = None,
+        source: str | None = None,
+        from_ns: int | None = None,
+        to_ns: int | None = None,
+        limit: int = 100,
+    ) -> list[tuple[EventMessage, str | None]]:
+        """Events that began in [from_ns, to_ns), newest first, each after its latest message and with the alarm it belongs to."""
+        query = select(events.c.body, events.c.alarm_id).order_by(desc(events.c.start_ns)).limit(limit)
+        query = query if channel is None else query.where(events.c.channel == channel)
+        query = query if kind is None else query.where(events.c.kind == kind.value)
+        query = query if source is None else query.where(events.c.source == source)
+        query = query if from_ns is None else query.where(events.c.start_ns >= from_ns)
+        query = query if to_ns is None else query.where(events.c.start_ns < to_ns)
+        return [(EventMessage.model_validate(row.body), row.alarm_id) for row in await self._connection.execute(query)]
+
+    # -- alarms
+
+    async def alarm(self, alarm_id: str) -> Alarm | None:
+        """One alarm, or None."""
+        return next(iter(await self._alarms(select(alarms).where(alarms.c.alarm_id == alarm_id))), None)
+
+    async def records(self, channel: str, source: str, near_ns: int, period_ns: int) -> list[Alarm]:
+        """The alarms of a source that a moment may belong to: those that last, and those that ended less than a period before it."""
+        near = or_(alarms.c.due_ns.is_not(None), alarms.c.last_ns > near_ns - period_ns)
+        query = select(alarms).where(alarms.c.channel == channel, alarms.c.source == source, near)
+        return await self._alarms(query.order_by(desc(alarms.c.last_ns)).limit(_NEAR_RECORDS))
+
+    async def due(self, now_ns: int, limit: int = 256) -> list[Alarm]:
+        """Alarms that the timers must look at, the longest due first. Those handled in the future too: the clock was set back."""
+        is_due = or_(alarms.c.due_ns <= now_ns, alarms.c.handled_ns > now_ns + NS_PER_S)
+        query = select(alarms).where(alarms.c.due_ns.is_not(None), is_due)
+        return await self._alarms(query.order_by(alarms.c.due_ns).limit(limit))
+
+    async def next_due_ns(self) -> int | None:
+        """When the timers must look next (this machine's clock); None: nothing lasts."""
+        query = select(alarms.c.due_ns).where(alarms.c.due_ns.is_not(None)).order_by(alarms.c.due_ns).limit(1)
+        return (await self._connection.execute(query)).scalar_one_or_none()
+
+    async def open(self) -> list[Alarm]:
+        """Every alarm that lasts."""
+        return await self._alarms(select(alarms).where(alarms.c.due_ns.is_not(None)))
+
+    async def count_open(self) -> int:
+        """How many alarms last."""
+        query = select(func.count()).select_from(alarms).where(alarms.c.due_ns.is_not(None))
+        return (await self._connection.execute(query)).scalar_one()
+
+    async def save_alarm(self, alarm: Alarm, due_ns: int | None, *, new: bool) -> None:
+        """An alarm after a change. `due_ns`: when the timers look at it again; None: it has ended."""
+        row = alarm_row(alarm) | {"due_ns": due_ns}
+        if new:
+            await self._connection.execute(insert(alarms).values(row))
+        else:
+            await self._connection.execute(update(alarms).where(alarms.c.alarm_id == alarm.alarm_id).values(row))
+
+    async def search(
+        self,
+        *,
+        channel: str | None = None,
+        kind: EventKind | None = None,
+        state: AlarmState | None = None,
+        from_ns: int | None = None,
+        to_ns: int | None = None,
+        limit: int = 100,
+    ) -> list[Alarm]:
+        """Alarms that overlap [from_ns, to_ns), newest first."""
+        query = select(alarms).order_by(desc(alarms.c.start_ns)).limit(limit)
+        query = query if channel is None else query.where(alarms.c.channel == channel)
+        query = query if kind is None else query.where(alarms.c.kind == kind.value)
+        query = query if state is None else query.where(alarms.c.state == state.value)
+        query = query if to_ns is None else query.where(alarms.c.start_ns < to_ns)
+        if from_ns is not None:
+            query = query.where(or_(alarms.c.last_ns >= from_ns, alarms.c.due_ns.is_not(None)))
+        return await self._alarms(query)
+
+    async def _alarms(self, query: Select[Any]) -> list[Alarm]:
+        return [alarm_of(row) for row in (await self._connection.execute(query)).mappings()]
+
+    # -- system log and outbox
+
+    async def note(self, entries: Sequence[LogEntry]) -> None:
+        """Write into the system log."""
+        rows = [{"at_ns": e.at_ns, "channel": e.channel, "alarm_id": e.alarm_id, "text": e.text} for e in entries]
+        if rows:
+            await self._connection.execute(insert(log), rows)
+
+    async def log_entries(self, limit: int) -> list[LogEntry]:
+        """The newest entries of the system log, newest first."""
+        rows = await self._connection.execute(select(log).order_by(desc(log.c.sequence)).limit(limit))
+        return [LogEntry(row.at_ns, row.channel, row.alarm_id, row.text) for row in rows]
+
+    async def publish(self, messages: Iterable[tuple[Topic[Any], ChannelMessage]]) -> None:
+        """Have messages published, in this order, once this transaction is through."""
+        rows = [{"topic": topic.name, "body": message.model_dump_json(exclude_defaults=True)} for topic, message in messages]
+        if rows:
+            await self._connection.execute(insert(outbox), rows)
+
+    async def unpublished(self, limit: int) -> list[tuple[int, str, str]]:
+        """(sequence, topic, JSON) of messages to publish, oldest first."""
+        rows = await self._connection.execute(select(outbox).order_by(outbox.c.sequence).limit(limit))
+        return [(row.sequence, row.topic, row.body) for row in rows]
+
+    async def published(self, sequences: Sequence[int]) -> None:
+        """The bus has them."""
+        await self._connection.execute(delete(outbox).where(outbox.c.sequence.in_(sequences)))
+
+    # -- housekeeping
+
+    async def prune(self, now_ns: int, keep: AlarmsConfig) -> None:
+        """Forget what is older than its time. An event that never ends (a day's count) counts from its latest message; those of an alarm
+        that lasts stay.
+        """
+        events_ns = now_ns - seconds_to_ns(keep.keep_events_days * DAY_S)
+        of_lasting = exists().where(alarms.c.alarm_id == events.c.alarm_id, alarms.c.due_ns.is_not(None))
+        for statement in (
+            delete(events).where(events.c.at_ns < events_ns, ~of_lasting),
+            delete(log).where(log.c.at_ns < now_ns - seconds_to_ns(keep.keep_log_days * DAY_S)),
+            delete(alarms).where(alarms.c.last_ns < now_ns - seconds_to_ns(keep.keep_days * DAY_S), alarms.c.due_ns.is_(None)),
+        ):
+            await self._connection.execute(statement)
+        await self.prune_deliveries(events_ns)

@@ -1,0 +1,206 @@
+"""The alarm book keeps the same promises on SQLite and on PostgreSQL."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from pydantic import SecretStr
+from sqlalchemy import Connection
+
+from services.alarms.adapters.book import Book
+from services.alarms.adapters.rows import Delivery
+from services.alarms.adapters.tables import metadata
+from services.alarms.core import anti_dither
+from services.alarms.core.linkage import LogEntry
+from services.alarms.core.record import Alarm
+from shared.config.services import DatabaseConfig
+from shared.db.engine import create_engine, database_url
+from shared.domain.clock import NS_PER_S, ManualClock
+from shared.domain.errors import CatalogueError, CatalogueUnavailable
+from shared.messages import AlarmState, EventKind, EventPhase
+from shared.topics import ALARMS
+from tests.support.alarms import event
+
+BASE_NS = 1_700_000_000 * NS_PER_S
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    config = DatabaseConfig()
+    if request.param == "postgresql":
+        config = DatabaseConfig(url=SecretStr(request.getfixturevalue("postgres").database()))
+    return database_url(config, tmp_path, "alarms")
+
+
+@pytest.fixture
+async def book(url: str) -> AsyncIterator[Book]:
+    book = Book(create_engine(url), ManualClock(BASE_NS))
+    await book.open()
+    yield book
+    await book.close()
+
+
+def alarm_at(at_s: float, channel: int = 1, **changes: object) -> Alarm:
+    begun = event(
+        f"{channel} at {at_s}", at_s, base_ns=BASE_NS, channel=channel, direction="a_to_b", counts={"enter": 3}, message="Grüße ☃"
+    )
+    return replace(anti_dither.raised(begun, 5 * NS_PER_S, BASE_NS), **changes)  # type: ignore[arg-type]  # fields of Alarm
+
+
+def delivery_of(alarm: Alarm, name: str) -> Delivery:
+    return Delivery(0, name, "station", alarm.channel, alarm.alarm_id, "raised", alarm.at_ns, "{}", BASE_NS, BASE_NS + 1, BASE_NS)
+
+
+async def queue(book: Book, *names: str) -> list[Delivery]:
+    """Queue messages of one alarm."""
+    alarm = alarm_at(0)
+    async with book.write() as page:
+        if await page.alarm(alarm.alarm_id) is None:
+            await page.save_alarm(alarm, 1, new=True)
+        return [queued for name in names if (queued := await page.queue(delivery_of(alarm, name))) is not None]
+
+
+async def test_the_migrations_make_the_tables_of_the_code(book: Book, url: str) -> None:
+    await book.open()  # again: nothing is to be done
+    engine = create_engine(url)
+
+    def differences(connection: Connection) -> list[object]:
+        context = MigrationContext.configure(connection, opts={"version_table": "alembic_version_alarms"})
+        return list(compare_metadata(context, metadata))
+
+    async with engine.connect() as connection:
+        assert await connection.run_sync(differences) == []
+    await engine.dispose()
+
+
+async def test_a_transaction_is_true_as_a_whole_or_not_at_all(book: Book) -> None:
+    first = event("a", 0, base_ns=BASE_NS)
+
+    async def fail_half_way() -> None:
+        async with book.write() as page:
+            await page.save_alarm(alarm_at(0), 1, new=True)
+            await page.save_event(first, alarm_at(0).alarm_id, new=True)
+            await page.note([LogEntry(1, "cam1", "", "text")])
+            raise RuntimeError("half-way")
+
+    with pytest.raises(RuntimeError, match="half-way"):
+        await fail_half_way()
+    async with book.read() as page:
+        assert await page.seen(first.event_id) is None
+        assert await page.search() == []
+        assert await page.log_entries(10) == []
+
+
+async def test_an_alarm_is_kept_as_it_is(book: Book) -> None:
+    alarm = alarm_at(0, end_ns=2**63 - 1, track_id=2**40, acknowledged_by="ada", acknowledged_ns=5, note="the postman", snapshot="a/b.jpg")
+    async with book.write() as page:
+        await page.save_alarm(alarm, 7, new=True)
+    async with book.write() as page:
+        assert await page.alarm(alarm.alarm_id) == alarm
+        changed = replace(alarm, hits=2, live=frozenset(), state=AlarmState.ENDED)
+        await page.save_alarm(changed, None, new=False)
+    async with book.read() as page:
+        assert await page.alarm(alarm.alarm_id) == changed
+        assert await page.next_due_ns() is None
+        assert await page.alarm("none") is None
+
+
+async def test_events_are_known_after_their_latest_message(book: Book) -> None:
+    begun, over = (event("a", at_s, phase, base_ns=BASE_NS, start_s=0) for at_s, phase in ((0, EventPhase.STARTED), (3, EventPhase.ENDED)))
+    async with book.write() as page:
+        await page.save_event(begun, None, new=True)
+    async with book.write() as page:
+        await page.save_event(over, None, new=False)
+    async with book.read() as page:
+        seen = await page.seen(begun.event_id)
+        assert seen is not None
+        assert (seen.at_ns, seen.ended, seen.alarm_id) == (over.at_ns, True, None)
+        assert await page.search_events(channel="cam1", kind=EventKind.TRIPWIRE, source="line") == [(over, None)]
+        assert await page.search_events(to_ns=BASE_NS) == []
+
+
+async def test_alarms_are_found_by_time_channel_kind_and_state(book: Book) -> None:
+    lasting = alarm_at(0)
+    over = alarm_at(60, 2, state=AlarmState.ENDED, live=frozenset(), end_ns=BASE_NS + 60 * NS_PER_S)
+    async with book.write() as page:
+        await page.save_alarm(lasting, BASE_NS, new=True)
+        await page.save_alarm(over, None, new=True)
+    async with book.read() as page:
+        assert await page.search() == [over, lasting]
+        assert await page.search(limit=1) == [over]
+        assert await page.search(channel="cam1") == [lasting]
+        assert await page.search(state=AlarmState.ENDED) == [over]
+        assert await page.search(kind=EventKind.SMD) == []
+        assert await page.search(from_ns=BASE_NS + 61 * NS_PER_S) == [lasting]  # it lasts
+        assert await page.search(to_ns=BASE_NS + 1) == [lasting]
+        assert await page.due(BASE_NS) == [lasting]
+        assert await page.due(BASE_NS - 1) == []
+        assert await page.count_open() == 1
+        assert await page.records("cam2", "line", BASE_NS + 64 * NS_PER_S, 5 * NS_PER_S) == [over]
+        assert await page.records("cam2", "line", BASE_NS + 65 * NS_PER_S, 5 * NS_PER_S) == []
+
+
+async def test_a_message_is_queued_once_and_stays_in_order(book: Book) -> None:
+    queued = await queue(book, "a", "b", "c")
+    assert await queue(book, "a", "b", "c") == []
+    async with book.write() as page:
+        assert await page.waiting() == queued
+        await page.delivered(queued[0].sequence, 1, 10)
+        await page.failed(queued[1].sequence, 1, 20, "busy")
+        await page.bury([queued[2].sequence], 30, "too late")
+    async with book.write() as page:
+        (waiting,) = await page.waiting()
+        assert (waiting.delivery_id, waiting.attempts, waiting.next_ns, waiting.error) == ("b", 1, 20, "busy")
+        (dead,) = await page.dead_letters("station", 10)
+        assert (dead.delivery_id, dead.settled_ns, dead.error) == ("c", 30, "too late")
+        assert [again.delivery_id for again in await page.replay("station", ["c", "a"], 10, 40, 50)] == ["c"]
+        assert await page.dead_letters(None, 10) == []
+        assert [delivery.delivery_id for delivery in await page.waiting()] == ["b", "c"]
+
+
+async def test_a_disabled_centre_stays_disabled_once(book: Book) -> None:
+    await queue(book, "a")
+    for reason in ("gone", "gone again"):
+        async with book.write() as page:
+            await page.disable("station", 1, reason)
+    async with book.write() as page:
+        assert await page.disabled() == {"station": "gone"}
+        assert [letter.error for letter in await page.dead_letters("station", 10)] == ["gone"]
+        await page.enable("station")
+        assert await page.disabled() == {}
+
+
+async def test_messages_leave_in_the_order_in_which_they_were_written(book: Book) -> None:
+    messages = [alarm_at(at_s).as_message() for at_s in (3, 1, 2)]
+    async with book.write() as page:
+        await page.publish([(ALARMS, message) for message in messages])
+    async with book.write() as page:
+        rows = await page.unpublished(10)
+        assert [ALARMS.message.model_validate_json(body) for _, _, body in rows] == messages
+        await page.published([rows[0][0]])
+        assert [row[0] for row in await page.unpublished(10)] == [rows[1][0], rows[2][0]]
+
+
+async def test_writers_at_once_wait_for_each_other(book: Book) -> None:
+    async def write(number: int) -> None:
+        async with book.write() as page:
+            await page.note([LogEntry(number, "cam1", "", str(number))])
+
+    await asyncio.gather(*(write(number) for number in range(20)))
+    async with book.read() as page:
+        assert sorted(int(entry.text) for entry in await page.log_entries(100)) == list(range(20))
+
+
+async def test_values_that_it_will_never_take_are_refused_for_good(book: Book) -> None:
+    await queue(book, "a")
+    with pytest.raises(CatalogueError, match="refused") as refused:
+        async with book.write() as page:
+            await page.save_alarm(alarm_at(0), 1, new=True)  # it is there
+    assert not isinstance(refused.value, CatalogueUnavailable)
+    assert book.trouble == ""
