@@ -81,7 +81,8 @@ async def record(folder: Path, urls: list[str], *, storage: bool) -> None:
         {"id": f"cam{number}", "number": number + 1, "main": {"url": url}, "analysis": {"enabled": False}}
         for number, url in enumerate(urls)
     ]
-    site = SiteConfig.model_validate({"data_dir": str(folder), "channels": channels})
+    # The peer decodes nothing, so neither do we: no live pictures.
+    site = SiteConfig.model_validate({"data_dir": str(folder), "channels": channels, "ingest": {"live_fps": 0}})
     runtime = Runtime(site, bus, clock, folder, Reporter(bus.producer, clock, "bench"))
     services: list[Service] = [create_storage(runtime)] if storage else []
     services.append(create_ingest(runtime))

@@ -1,7 +1,7 @@
 """Wiring of ingest: cameras to segments, frames and status.
 
 camera thread --segments--> spool --hand-over--> SEGMENTS        (durable, in order, blocks into the spool)
-              --newest frame--> slot --frames loop--> FRAMES     (live, drops)
+              --newest frame--> slot --frames loop--> FRAMES     (live, drops; for analysis, or for who watches)
               --happenings--> connection --status loop--> CHANNEL_STATUS
               --jumps, troubles--> reports loop --> EVENTS (exceptions)
 """

@@ -14,6 +14,7 @@ from services.ingest.adapters.channel import Frame, Outlets, StreamThread, Task
 from services.ingest.adapters.recorder import Tally
 from services.ingest.adapters.slot import NewestSlot, post
 from services.ingest.adapters.spool import Spool
+from services.ingest.core.sampler import Sampling
 from services.ingest.core.status import Connection, Happening
 from shared.bus.port import Position, Producer
 from shared.config.channels import AnalysisStream, ChannelConfig, RecordMode
@@ -28,18 +29,27 @@ from shared.topics import CHANNEL_STATUS, FRAMES
 log = structlog.get_logger(__name__)
 
 
-def streams_of(channel: ChannelConfig) -> dict[StreamKind, tuple[bool, bool]]:
-    """Which streams are read, and for what: (recorded, analysed)."""
-    record = channel.recording.mode is not RecordMode.OFF
-    wanted = channel.analysis.stream
-    on_sub = channel.sub is not None and wanted in (AnalysisStream.AUTO, AnalysisStream.SUB)
-    analyse_main = channel.analysis.enabled and not on_sub
-    streams = {}
-    if record or analyse_main or not channel.analysis.enabled:
-        streams[StreamKind.MAIN] = (record, analyse_main)
-    if channel.analysis.enabled and on_sub:
-        streams[StreamKind.SUB] = (False, True)
-    return streams
+@dataclass(frozen=True, slots=True)
+class Use:
+    """What a stream is read for: `pictures` None: none are wanted of it."""
+
+    recorded: bool
+    pictures: Sampling | None
+
+
+def streams_of(channel: ChannelConfig, live_fps: float) -> dict[StreamKind, Use]:
+    """Which streams are read, and for what. Pictures are for analysis, or without it for who watches live (`live_fps`; 0: none)."""
+    analysis, record = channel.analysis, channel.recording.mode is not RecordMode.OFF
+    pictures: Sampling | None = None
+    if analysis.enabled:
+        pictures = Sampling(analysis.fps, analysis.width, analysis.height)
+    elif live_fps > 0:
+        pictures = Sampling(live_fps, analysis.width, analysis.height, keys_only=True)
+    on_sub = channel.sub is not None and analysis.stream in (AnalysisStream.AUTO, AnalysisStream.SUB)
+    if pictures is None or not on_sub:
+        return {StreamKind.MAIN: Use(record, pictures)}  # also for nothing but its state
+    sub = {StreamKind.SUB: Use(False, pictures)}
+    return {StreamKind.MAIN: Use(True, None)} | sub if record else sub
 
 
 @dataclass(slots=True)
@@ -97,11 +107,12 @@ class Channel:
         self._frames = 0
         self._unsent = 0
         self._counted_dropped = 0
-        self._streams = [self._stream(kind, *use) for kind, use in streams_of(config).items()]
+        wanted = streams_of(config, runtime.site.ingest.live_fps)
+        self._streams = [self._stream(kind, use) for kind, use in wanted.items()]
 
-    def _stream(self, kind: StreamKind, record: bool, analyse: bool) -> _Stream:
-        runtime = self._runtime
-        task = Task(runtime.site.device.id, self.config, kind, runtime.site.ingest, runtime.clock, self._spool if record else None, analyse)
+    def _stream(self, kind: StreamKind, use: Use) -> _Stream:
+        runtime, spool = self._runtime, self._spool if use.recorded else None
+        task = Task(runtime.site.device.id, self.config, kind, runtime.site.ingest, runtime.clock, spool, use.pictures)
         stream: _Stream
         events, post_ = self._events, partial(post, self._loop)
 

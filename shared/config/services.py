@@ -89,7 +89,8 @@ class IngestConfig(Section):
     """Seconds."""
     status_every_s: float = Field(default=5, gt=0, le=60)
     """Seconds between two reports of a channel's state."""
-
+    live_fps: float = Field(default=1, ge=0, le=5)
+    """Pictures per second for the live view of channels without analysis, from key frames alone, so at most as many as those; 0: none."""
     ca_file: CertificateFile | None = None
     """PEM file of the authorities to believe of cameras (rtsps and https); null: those of the system."""
 
@@ -173,8 +174,6 @@ class StorageConfig(Section):
     """Where snapshots go."""
 
 
-def _check_webhook_secret(secret: SecretStr) -> SecretStr:
-    text = secret.get_secret_value()
 class AlarmsConfig(Section):
     """Alarms, and how long the alarm book keeps what it knows."""
 
@@ -190,6 +189,8 @@ class AlarmsConfig(Section):
     """Days that the system log is kept."""
 
 
+def _check_webhook_secret(secret: SecretStr) -> SecretStr:
+    text = secret.get_secret_value()
     try:
         key = base64.b64decode(text.removeprefix("whsec_"), validate=True)
     except (binascii.Error, ValueError):

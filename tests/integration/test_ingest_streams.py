@@ -234,6 +234,28 @@ async def test_the_sub_stream_is_analysed_and_the_main_one_recorded(tmp_path: Pa
         assert {(segment.width, segment.stream.value) for segment in received.segments} == {(1280, "main")}
 
 
+@pytest.mark.parametrize("transport", ["rtsp", "file"])
+async def test_a_channel_without_analysis_shows_its_key_frames_live(tmp_path: Path, transport: str) -> None:
+    clip = make_clip(tmp_path / "clip.mp4", seconds=4, fps=FPS, size=(1280, 720))
+    quiet = {"analysis": {"enabled": False}}
+    with camera_simulator(CameraSpec("/cam", clip)) as camera:
+        url = camera.url("/cam") if transport == "rtsp" else clip.as_uri()
+        async with ingest(channel("cam", 1, url, **quiet)) as received:
+            await received.until(lambda r: len(r.frames) >= 4 and len(r.segments) >= 4)
+            assert gapless(received.segments)
+            frames = received.frames
+            starts = {segment.start_ns for segment in received.segments}
+            assert {frame.capture_ns for frame in frames[:3]} <= starts
+            assert {(frame.picture.width, frame.picture.height) for frame in frames} == {(640, 360)}
+
+
+async def test_live_pictures_of_channels_without_analysis_can_be_switched_off(tmp_path: Path) -> None:
+    clip = make_clip(tmp_path / "clip.mp4", seconds=2, fps=FPS)
+    async with ingest(channel("cam", 1, clip.as_uri(), analysis={"enabled": False}), live_fps=0) as received:
+        await received.until(lambda r: len(r.segments) >= 3)
+        assert not received.frames
+
+
 async def test_probe_tells_what_a_camera_sends(tmp_path: Path) -> None:
     clip = make_clip(tmp_path / "clip.mp4", audio="aac", seconds=3, fps=FPS)
     with camera_simulator(CameraSpec("/cam", clip)) as camera:

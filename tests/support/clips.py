@@ -33,6 +33,7 @@ def make_clip(
     size: tuple[int, int] = (320, 180),
     gop: int = 10,
     bit_rate: int = 300_000,
+    b_frames: int = 0,
 ) -> Path:
     """Encode `seconds * fps` frames of `size` (width, height) into `file`; the container follows the suffix.
 
@@ -44,7 +45,7 @@ def make_clip(
         stream.width, stream.height = size
         stream.pix_fmt = "yuvj420p" if video == "mjpeg" else "yuv420p"
         stream.codec_context.gop_size = gop
-        stream.codec_context.max_b_frames = 0
+        stream.codec_context.max_b_frames = b_frames
         stream.bit_rate = bit_rate
         tone = _add_tone(container, audio) if audio else None
         for number in range(round(seconds * fps)):

@@ -21,6 +21,7 @@ from services.ingest.adapters.recorder import Identity, Notices, Recorder, Tally
 from services.ingest.adapters.spool import Spool
 from services.ingest.core.backoff import Backoff
 from services.ingest.core.parameter_sets import is_foreign
+from services.ingest.core.sampler import Sampling
 from services.ingest.core.segmenter import Limits
 from services.ingest.core.status import Happening
 from shared.config.channels import AudioMode, ChannelConfig, StreamConfig
@@ -67,7 +68,7 @@ class Outlets:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What a stream's thread is to do. `spool` None: not recorded. `analyse`: pictures are wanted."""
+    """What a stream's thread is to do. `spool` None: not recorded. `pictures` None: none are wanted."""
 
     device: str
     channel: ChannelConfig
@@ -75,7 +76,7 @@ class Task:
     ingest: IngestConfig
     clock: Clock
     spool: Spool | None
-    analyse: bool
+    pictures: Sampling | None
 
     @property
     def config(self) -> StreamConfig:
@@ -96,7 +97,7 @@ class _Seen:
 class _Taker:
     """Takes packets into the recorder and the decoder, in batches: code and data are warm then, which halves the cost of a packet.
 
-    With a decoder, or where libav tells of losses (which belong to one packet), a batch is one packet.
+    With a decoder of every frame, or where libav tells of losses (which belong to one packet), a batch is one packet.
     """
 
     def __init__(
@@ -104,8 +105,9 @@ class _Taker:
     ) -> None:
         self.waiting: list[tuple[Packet[Any], int]] = []
         self._camera, self._recorder, self._logs, self._out, self._tally = camera, recorder, logs, out, tally
-        self._decoder = Decoder(camera, task.channel.analysis) if task.analyse else None
-        self.most = 1 if task.analyse or tells_losses(task.config) else BATCH
+        wanted = task.pictures
+        self._decoder = Decoder(camera, wanted) if wanted is not None else None
+        self.most = 1 if (wanted is not None and not wanted.keys_only) or tells_losses(task.config) else BATCH
         self._foreign = 0
         self._lock = threading.Lock()
 

@@ -1,4 +1,4 @@
-"""Decoding for analysis at the least cost that gives the wanted frames."""
+"""Decoding at the least cost that gives the wanted pictures."""
 
 from __future__ import annotations
 
@@ -11,9 +11,8 @@ from av.packet import Packet
 from av.video.reformatter import ColorRange, Interpolation, VideoReformatter
 
 from services.ingest.adapters.camera import Camera
-from services.ingest.core.sampler import FrameSampler, fit
+from services.ingest.core.sampler import FrameSampler, Sampling, fit
 from services.ingest.core.segmenter import TICKS_PER_S, ticks_to_ns
-from shared.config.channels import AnalysisConfig
 from shared.domain.media import Picture, VideoCodec
 
 
@@ -24,17 +23,17 @@ class Decoder:
     only the frames that are wanted. Frames are chosen before they are scaled.
     """
 
-    def __init__(self, camera: Camera, config: AnalysisConfig) -> None:
+    def __init__(self, camera: Camera, wanted: Sampling) -> None:
         self._codec: Any = camera.video.codec_context
         self._codec.thread_count = 1  # a camera's share of a core is small; threads cost memory and latency
         # Deblocking is a fifth of the work and invisible at analysis size.
         self._codec.options = {"skip_loop_filter": "all"}
         self._intra = camera.codec is VideoCodec.MJPEG
-        self._config = config
-        self._sampler = FrameSampler(config.fps)
-        self._wanted_ticks = TICKS_PER_S / config.fps
+        self._wanted = wanted
+        self._sampler = FrameSampler(wanted.fps)
+        self._wanted_ticks = TICKS_PER_S / wanted.fps
         self._last_key: int | None = None
-        self._keys_suffice = False
+        self._keys_suffice = wanted.keys_only
         self._reformatter = VideoReformatter()
         self._shift = 0
         self.failed = 0
@@ -55,6 +54,9 @@ class Decoder:
         pts, packet.pts = packet.pts, media
         try:
             frames = self._codec.decode(packet)
+            if self._keys_suffice:  # at once, not when the frames come that it might be reordered with
+                frames += self._codec.decode(None)
+                self._codec.flush_buffers()
         except av.FFmpegError:
             self.failed += 1
             return
@@ -71,13 +73,13 @@ class Decoder:
 
     def _learn(self, media: int) -> None:
         last, self._last_key = self._last_key, media
-        if last is not None and not self._intra:
+        if last is not None and not self._intra and not self._wanted.keys_only:
             suffice = 0 < media - last <= self._wanted_ticks * 1.1
             if suffice != self._keys_suffice:
                 self._keys_suffice = suffice
                 self._codec.flush_buffers()
 
     def _picture(self, frame: Any) -> Picture:
-        width, height = fit(frame.width, frame.height, self._config.width, self._config.height)
+        width, height = fit(frame.width, frame.height, self._wanted.width, self._wanted.height)
         small = self._reformatter.reformat(frame, width, height, "yuv420p", interpolation=Interpolation.FAST_BILINEAR)
         return Picture(width, height, i420=np.ascontiguousarray(small.to_ndarray()), full_range=frame.color_range == ColorRange.JPEG)

@@ -1,8 +1,24 @@
-"""Which frames of a stream are analysed."""
+"""Which frames of a stream become pictures, for analysis or for who watches live."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from shared.domain.clock import NS_PER_S
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """What is wanted: `fps` pictures a second, fitted into `width` x `height` pixels.
+
+    Attributes:
+        keys_only: made from key frames alone, and so at most as many as those: next to no cost.
+    """
+
+    fps: float
+    width: int
+    height: int
+    keys_only: bool = False
 
 
 class FrameSampler:

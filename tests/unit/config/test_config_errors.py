@@ -27,7 +27,7 @@ def problems(text: str) -> list[str]:
         (
             "ingest:\n  zzz: 1",
             "site.yml:2: ingest.zzz: unknown key; known here: segment_s, segment_max_bytes, spool_max_bytes, "
-            "connect_timeout_s, read_timeout_s, reconnect_min_s, reconnect_max_s, status_every_s, ca_file",
+            "connect_timeout_s, read_timeout_s, reconnect_min_s, reconnect_max_s, status_every_s, live_fps, ca_file",
         ),
         (
             CAMERA + "    rules:\n      - {id: r, kind: smd}\n      - id: t\n        kind: tripwire\n"
