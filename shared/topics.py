@@ -92,7 +92,7 @@ FRAMES = Topic(
     retention_bytes=256 * MIB, capacity=32, capacity_bytes=32 * MIB, on_full=OnFull.DROP_OLDEST,
 )  # fmt: skip
 CHANNEL_STATUS = Topic(
-    "channel-status", ChannelStatus, CHANNEL_PARTITIONS, DAY_NS, ("ingest",), ("alarms", "console"),
+    "channel-status", ChannelStatus, CHANNEL_PARTITIONS, DAY_NS, ("ingest",), ("alarms", "console", "cli"),
     capacity=256, on_full=OnFull.DROP_OLDEST,
 )  # fmt: skip
 DETECTIONS = Topic(
@@ -100,11 +100,12 @@ DETECTIONS = Topic(
     capacity=256, on_full=OnFull.DROP_OLDEST,
 )  # fmt: skip
 EVENTS = Topic(
-    "events", EventMessage, CHANNEL_PARTITIONS, 7 * DAY_NS, ("analytics", "ingest", "storage", "alarms", "cli"), ("alarms", "console"),
+    "events", EventMessage, CHANNEL_PARTITIONS, 7 * DAY_NS,
+    ("analytics", "ingest", "storage", "alarms", "console", "cli"), ("alarms", "console"),
 )  # fmt: skip
-ALARMS = Topic("alarms", AlarmMessage, CHANNEL_PARTITIONS, 7 * DAY_NS, ("alarms",), ("console", "storage"))
+ALARMS = Topic("alarms", AlarmMessage, CHANNEL_PARTITIONS, 7 * DAY_NS, ("alarms",), ("console", "cli"))
 ACTIONS = Topic("actions", ActionMessage, CHANNEL_PARTITIONS, 7 * DAY_NS, ("alarms", "storage"), ("storage", "alarms", "console"))
-RECORDINGS = Topic("recordings", RecordingMessage, CHANNEL_PARTITIONS, 7 * DAY_NS, ("storage",), ("console", "alarms"))
+RECORDINGS = Topic("recordings", RecordingMessage, CHANNEL_PARTITIONS, 7 * DAY_NS, ("storage",), ("console",))
 DEAD_LETTERS = Topic(
     "dead-letters", DeadLetter, 1, 7 * DAY_NS, ("any",), ("people",), max_message_bytes=17 * MIB,
     capacity=10_000, capacity_bytes=256 * MIB, on_full=OnFull.DROP_OLDEST, kept=True,

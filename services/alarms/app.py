@@ -13,17 +13,19 @@ import structlog
 from services.alarms.adapters.book import Book
 from services.alarms.adapters.dispatcher import Dispatcher
 from services.alarms.adapters.outbox import Outbox
+from services.alarms.cameras import Cameras
 from services.alarms.core.arming import Arming
 from services.alarms.core.place import Place
 from services.alarms.core.record import Alarm
 from services.alarms.keeper import Keeper
 from shared.db.engine import create_engine, database_url
+from shared.domain.clock import seconds_to_ns
 from shared.domain.errors import CatalogueUnavailable
 from shared.faust.worker import Outgoing, Worker
-from shared.messages import ActionMessage, EventMessage
+from shared.messages import ActionMessage, ChannelStatus, EventMessage
 from shared.service import Health, Runtime
 from shared.supervise import Supervisor
-from shared.topics import ACTIONS, EVENTS
+from shared.topics import ACTIONS, CHANNEL_STATUS, EVENTS
 
 log = structlog.get_logger(__name__)
 
@@ -44,12 +46,14 @@ class AlarmService:
         self.dispatcher = Dispatcher(runtime.site.centres, book, clock, reporter)
         self._outbox = Outbox(book, runtime.bus.producer)
         self.keeper = Keeper(Arming(runtime.site), place, book, self.dispatcher, self._outbox, clock, runtime.site.alarms)
+        self._cameras = Cameras(book, seconds_to_ns(runtime.site.alarms.offline_after_s))
         book.on_return = self._take_up
         self._runtime = runtime
         self._supervisor = Supervisor(clock, reporter.loop_failed)
         self._worker = Worker(self.name, runtime)
         self._worker.handle(EVENTS, self._on_event)
         self._worker.handle(ACTIONS, self._on_action)
+        self._worker.handle(CHANNEL_STATUS, self._on_status)
         self._opened = asyncio.Event()
         self._started = False
 
@@ -127,6 +131,11 @@ class AlarmService:
         await self._opened.wait()
         await self.keeper.on_action(action)
         return ()
+
+    async def _on_status(self, status: ChannelStatus) -> Sequence[Outgoing[Any]]:
+        await self._opened.wait()
+        event = await self._cameras.on_status(status)
+        return () if event is None else (Outgoing(EVENTS, event),)
 
     async def _tick(self) -> None:
         while True:

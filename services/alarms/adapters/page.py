@@ -59,6 +59,12 @@ class Page(Deliveries):
         }
         await self._connection.execute(insert(events).values(values))
 
+    async def unended(self, channel: str, source: str) -> EventMessage | None:
+        """The newest event of a source that goes on, after its latest message; None: none does."""
+        query = select(events.c.body).where(events.c.channel == channel, events.c.source == source, ~events.c.ended)
+        body = (await self._connection.execute(query.order_by(desc(events.c.start_ns)).limit(1))).scalar_one_or_none()
+        return None if body is None else EventMessage.model_validate(body)
+
     async def search_events(
         self,
         *,
