@@ -31,7 +31,6 @@ class Lanes(Generic[E]):
         self._waiting: dict[LaneKey, deque[E]] = {}
         self._tasks: dict[LaneKey, asyncio.Task[None]] = {}
         self._paused: set[LaneKey] = set()
-        self._since: dict[LaneKey, float] = {}
 
     def put(self, lane: LaneKey, event: E) -> None:
         """Take an event; never waits. More than `LANE_MAX_WAITING` come only as far as they were fetched before the pause."""
@@ -46,11 +45,6 @@ class Lanes(Generic[E]):
     @property
     def in_flight(self) -> int:
         return len(self._tasks)
-
-    def oldest_s(self) -> float:
-        """For how many seconds the slowest event in flight has been handled."""
-        now = asyncio.get_running_loop().time()
-        return max((now - since for since in self._since.values()), default=0.0)
 
     async def drain(self, timeout_s: float) -> None:
         """Forget what waits, and wait for what is in flight; after `timeout_s` it is cancelled."""
@@ -69,10 +63,8 @@ class Lanes(Generic[E]):
                 event = waiting.popleft()
                 if len(waiting) < LANE_MAX_WAITING:
                     self._unpause(lane)
-                self._since[lane] = asyncio.get_running_loop().time()
                 await self._handle(event)
         finally:
-            self._since.pop(lane, None)
             del self._tasks[lane]
             self._unpause(lane)
 
