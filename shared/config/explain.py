@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
@@ -22,21 +23,92 @@ _NOT_A_LIST = ("tuple_type", "list_type", "set_type")
 _QUOTED = re.compile(r"'([^']*)'")
 
 
-def explain(error: ValidationError, source: Source, model: type[BaseModel]) -> list[str]:
-    """One line per problem, in the order of the file's lines."""
+#: Validates a document anew.
+Validate = Callable[[dict[str, Any]], object]
+#: A mistake that hides others hides them a few levels deep at most.
+_ROUNDS = 8
+
+
+def explain(error: ValidationError, source: Source, model: type[BaseModel], validate: Validate) -> list[str]:
+    """One line per problem, in the order of the file's lines.
+
+    Pydantic checks a section as a whole only when each of its fields is right. So what is wrong is taken out, and the rest is looked at
+    again, until nothing new is found.
+    """
+    document = copy.deepcopy(source.data)
+    removed: set[Location] = set()
+    found: dict[tuple[int, str], None] = {}
+    for _ in range(_ROUNDS):
+        wrong = _found(error, document, source, model, removed)
+        found |= dict.fromkeys(_told(where, what, source) for where, what in wrong)
+        if not _take_out(document, [where for where, _ in wrong], removed):
+            break
+        try:
+            validate(document)
+        except ValidationError as again:
+            error = again
+        else:
+            break
+    # The models found these too, unless a field failed before; told twice they are one.
+    found |= dict.fromkeys(_told(misfit.at, misfit.what, source) for misfit in misfits(source.data))
+    return [text for _, text in sorted(found, key=lambda pair: pair[0])]
+
+
+def _found(
+    error: ValidationError, document: dict[str, Any], source: Source, model: type[BaseModel], removed: set[Location]
+) -> list[tuple[Location, str]]:
     details = error.errors(include_url=False)
     locations = [detail["loc"] for detail in details]
-    found: list[tuple[int, str]] = []
+    found: list[tuple[Location, str]] = []
     for detail in details:
         if detail["type"] == "too_short" and any(_inside(other, detail["loc"]) for other in locations):
             continue  # it is short because its items are wrong, and that is told
-        found += [_told(where, what, source) for where, what in _problems(detail, source, model)]
-    # The models found these too, unless a field failed before; told twice they are one.
-    found += [_told(misfit.at, misfit.what, source) for misfit in misfits(source.data)]
-    return [text for _, text in sorted(dict.fromkeys(found), key=lambda pair: pair[0])]
+        if detail["type"] == MISFITS and removed:
+            continue  # what a name leads to may have been taken out; `misfits` looks at all that is written
+        found += [(where, what) for where, what in _problems(detail, source, model) if not _follows(where, what, removed)]
+    return found
+
+
+def _follows(where: Location, what: str, removed: set[Location]) -> bool:
+    """Whether a problem may only be there because of what was taken out: it is that, or it speaks of that."""
+    if where in removed:
+        return True
+    siblings = {str(gone[len(where)]) for gone in removed if _inside(gone, where)}
+    return any(re.search(rf"\b{re.escape(name)}\b", what) for name in siblings)
+
+
+def _take_out(document: dict[str, Any], places: Sequence[Location], removed: set[Location]) -> bool:
+    """Take what is at `places` out of the document; whether anything was there.
+
+    An item of a list goes with the whole list, since the others must keep their numbers; an item with keys of its own stays.
+    """
+    before = len(removed)
+    for wrong in places:
+        place = wrong
+        if place and isinstance(place[-1], int) and isinstance(_at(document, place), dict):
+            continue
+        while place and not isinstance(place[-1], str):
+            place = place[:-1]
+        holder = _at(document, place[:-1])
+        if place and isinstance(holder, dict) and place[-1] in holder:
+            del holder[place[-1]]
+            removed.add(place)
+    return len(removed) > before
+
+
+def _at(document: Any, place: Location) -> Any:
+    """What is there; None: nothing."""
+    for step in place:
+        if isinstance(document, dict):
+            document = document.get(step)
+        else:
+            document = document[step] if isinstance(document, list) and isinstance(step, int) and step < len(document) else None
+    return document
 
 
 def _told(where: Location, what: str, source: Source) -> tuple[int, str]:
+    if (around := source.secret_place(where)) is not None:
+        where, what = around, "a secret without quotes stands here, and what follows it is not understood; put the secret in quotes"
     line = source.line(where)
     text = f"{render(where)}: {what}" if where else what
     return line, f"{source.name}:{line}: {redact(text)}"

@@ -38,11 +38,14 @@ def parse_site(text: str, *, name: str = "site.yml", base_dir: Path | None = Non
 
 
 def _validate(source: Source, base_dir: Path | None) -> SiteConfig:
+    def validate(document: dict[str, Any]) -> SiteConfig:
+        return SiteConfig.model_validate(document, context={BASE_DIR: base_dir})
+
     try:
-        return SiteConfig.model_validate(source.data, context={BASE_DIR: base_dir})
+        return validate(source.data)
     except ValidationError as error:
         # `from None`: pydantic's error holds the input, and with it passwords.
-        raise ConfigInvalid(explain(error, source, SiteConfig), where=source.name) from None
+        raise ConfigInvalid(explain(error, source, SiteConfig, validate), where=source.name) from None
 
 
 def redacted(site: SiteConfig, *, only_set: bool = False) -> dict[str, Any]:

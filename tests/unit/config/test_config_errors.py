@@ -91,7 +91,7 @@ def test_one_mistake_is_one_line(text: str, expected: str) -> None:
         ("site:\n\tname: x", "site.yml:2: this is no YAML: found character '\\t' that cannot start any token; indent with spaces, not tabs"),
         ('site:\n  name: "x\n', "site.yml:3: this is no YAML: found unexpected end of stream; a quotation mark is not closed"),
         ("site: {name: @x}", "site.yml:1: this is no YAML: found character '@' that cannot start any token; put text that begins with `@` in quotes"),
-        ("a: *x", "site.yml:1: this is no YAML: found undefined alias 'x'; put text that begins with `*` in quotes"),
+        ("a: *x", "site.yml:1: this is no YAML: found undefined alias; put text that begins with `*` in quotes"),
         ("- 1", "site.yml:1: the file must hold settings as `key: value` lines"),
         ("", "site.yml: the file is empty; `vedette config sample` prints one to begin with"),
         ("# only a comment", "site.yml: the file is empty; `vedette config sample` prints one to begin with"),
@@ -182,6 +182,54 @@ def test_a_field_that_fails_hides_nothing_within_its_channel() -> None:
         "site.yml:6: channels[0].recording.keep_days: must be more than 0, not 0",
         "site.yml:6: channels[0].recording: mode `schedule` needs `schedule`",
     ]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            "ingest:\n  read_timout_s: 1\n  segment_s: x\n  reconnect_min_s: 50\n",
+            [
+                "site.yml:1: ingest: reconnect_min_s is larger than reconnect_max_s",
+                "site.yml:2: ingest.read_timout_s: unknown key; did you mean `read_timeout_s`?",
+                "site.yml:3: ingest.segment_s: must be a number, not 'x'",
+            ],
+        ),
+        (
+            "holidays:\n  - {name: x, first: 2026-12-25, last: 12-26}\n  - {nme: y, first: 12-25, name: z, last: 2026-12-26}\n",
+            [
+                "site.yml:2: holidays[0]: first and last must both be YYYY-MM-DD or both MM-DD",
+                "site.yml:3: holidays[1].nme: unknown key; did you mean `name`?",
+                "site.yml:3: holidays[1]: first and last must both be YYYY-MM-DD or both MM-DD",
+            ],
+        ),
+        (
+            CAMERA + "    rules:\n      - id: r\n        kind: smd\n        sensitivity: 101\n        arming: nigt\n"
+            "        size: {min_width: 0.5, max_width: 0.1, max_heigth: 1}\n",
+            [
+                "site.yml:8: channels[0].rules[0].sensitivity: must be at most 100, not 101",
+                "site.yml:9: channels[0].rules[0].arming: there is no schedule 'nigt'",
+                "site.yml:10: channels[0].rules[0].size.max_heigth: unknown key; did you mean `max_height`?",
+                "site.yml:10: channels[0].rules[0].size: the smallest target is larger than the largest",
+            ],
+        ),
+    ],
+)
+def test_a_field_that_fails_does_not_hide_what_is_wrong_with_its_section(text: str, expected: list[str]) -> None:
+    assert problems(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("ingest: {reconnect_min_s: 50, reconnect_max_s: x}", "site.yml:1: ingest.reconnect_max_s: must be a number, not 'x'"),
+        (CAMERA + "    recording: {mode: schedule, schedule: 3}", "site.yml:5: channels[0].recording.schedule: must be text: put it in quotes"),
+        ("centres: 3\n" + CAMERA + "    rules: [{id: r, kind: smd, linkage: {webhooks: [guard]}}]", "site.yml:1: centres: must be a list: [a, b] or lines that begin with `- `"),
+        ("schedules: 3\n" + CAMERA + "    rules: [{id: r, kind: smd, arming: night}]", "site.yml:1: schedules: must hold keys of its own (`key: value`, indented below it)"),
+    ],
+)  # fmt: skip
+def test_what_may_only_follow_from_a_mistake_is_not_told(text: str, expected: str) -> None:
+    assert problems(text) == [expected]
 
 
 def test_what_is_of_a_wrong_type_is_told_once() -> None:
