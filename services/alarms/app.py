@@ -10,6 +10,7 @@ from typing import Any
 
 import structlog
 
+from services.alarms.adapters.address import ConsoleAddress, console_address, told_far_away
 from services.alarms.adapters.book import Book
 from services.alarms.adapters.dispatcher import Dispatcher
 from services.alarms.adapters.outbox import Outbox
@@ -161,5 +162,8 @@ def create(runtime: Runtime, public_url: str = "") -> AlarmService:
     Args:
         public_url: how others reach the console, for links in webhooks; empty: as configured.
     """
+    address = ConsoleAddress(public_url) if public_url else console_address(runtime.site.console)
+    if address.doubt and told_far_away(runtime.site.centres):
+        log.warning(f"links in webhooks begin with {address.url}, which others cannot reach: {address.doubt}; set console.public_url")
     book = Book(create_engine(database_url(runtime.site.database, runtime.data_dir, "alarms")), runtime.clock)
-    return AlarmService(runtime, Place.of(runtime.site, public_url), book)
+    return AlarmService(runtime, Place.of(runtime.site, address.url), book)

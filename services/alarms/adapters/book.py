@@ -77,7 +77,7 @@ class Book:
                     yield Page(connection)
             except DATABASE_ERRORS as error:
                 raise self._failed(error) from error
-        self.trouble = ""
+        self._succeeded()
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[Page]:
@@ -92,7 +92,7 @@ class Book:
                 yield Page(await plain.execution_options(**{READ_ONLY: True}))
         except DATABASE_ERRORS as error:
             raise self._failed(error) from error
-        self.trouble = ""
+        self._succeeded()
 
     async def ping(self) -> None:
         """Ask whether the book is there.
@@ -115,7 +115,7 @@ class Book:
                 await self._settle()
                 return await work()
             except CatalogueUnavailable as error:
-                log.error("the alarm book is away, trying again", wait_s=wait_s, error=str(error))
+                log.debug("the alarm book is away, trying again", wait_s=wait_s, error=str(error))
             await self._clock.sleep(wait_s)
             wait_s = min(2 * wait_s, _RETRY_MAX_S)
 
@@ -127,9 +127,16 @@ class Book:
                     await self.on_return()
                 self._doubtful = False
 
+    def _succeeded(self) -> None:
+        if self.trouble:
+            log.warning("the alarm book is back")
+            self.trouble = ""
+
     def _failed(self, error: Exception) -> CatalogueError:
         if refuses(error):
             return CatalogueError(f"the alarm book refused: {brief(error)}", where="alarms")
         self._doubtful = True
+        if not self.trouble:  # once for an outage
+            log.error("the alarm book is away; what comes waits", error=brief(error))
         self.trouble = f"the alarm book cannot be reached: {brief(error)}"
         return CatalogueUnavailable(self.trouble, where="alarms", hint="it is tried again")

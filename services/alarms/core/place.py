@@ -41,13 +41,12 @@ class Place:
     centres: dict[str, frozenset[AlarmState]]
 
     @classmethod
-    def of(cls, site: SiteConfig, public_url: str = "") -> Place:
-        """From the configuration. `public_url` overrides the console's."""
-        url = public_url or site.console.public_url or f"http://{site.console.host}:{site.console.port}"
+    def of(cls, site: SiteConfig, public_url: str) -> Place:
+        """From the configuration, and where the console is reached."""
         return cls(
             site=site.site.name,
             device=site.device.id,
-            public_url=url.rstrip("/"),
+            public_url=public_url.rstrip("/"),
             channels={channel.id: (channel.number, channel.title) for channel in site.channels},
             rules={(channel.id, rule.id): rule.name or rule.id for channel in site.channels for rule in channel.rules},
             centres={centre.id: frozenset(AlarmState(state) for state in centre.send) for centre in site.centres if centre.enabled},

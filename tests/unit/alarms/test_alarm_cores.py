@@ -51,7 +51,7 @@ SITE = SiteConfig.model_validate(
         ],
     }
 )
-PLACE = Place.of(SITE)
+PLACE = Place.of(SITE, "http://127.0.0.1:8780")
 
 
 def started(source: str = "gate", kind: EventKind = EventKind.TRIPWIRE, **more: object) -> EventMessage:
@@ -108,7 +108,9 @@ def test_linkage_runs_once_and_then_only_extends() -> None:
 
     over = consequences(ended(again.alarm, NOON_NS + 8 * NS_PER_S), linkage, Change.ENDED, PLACE, NOON_NS + 8 * NS_PER_S)
     assert over.commands == ()
-    assert [entry.text for entry in over.log] == ["Loading dock: gate (line crossed, a to b, human): nothing more was heard of it; ended after 1.0 s, 2 hits"]
+    assert [entry.text for entry in over.log] == [
+        "Loading dock: gate (line crossed, a to b, human): nothing more was heard of it; ended after 1.0 s, 2 hits"
+    ]
 
 
 def test_footage_is_asked_for_in_capture_time_when_the_cameras_clock_is_wrong() -> None:
