@@ -20,7 +20,9 @@ FILES = 10
 
 #: Loggers whose lines people are told in another way: exceptions as alarms; cameras that come and go, services that do not start, and a
 #: bus that is away by `vedette run` itself.
-_TOLD_OTHERWISE = frozenset({"shared.report", "services.cli.wiring", "services.ingest.channel", "shared.bus.kafka"})
+_TOLD_OTHERWISE = frozenset({
+    "shared.report", "services.cli.wiring", "services.ingest.channel", "services.ingest.handover", "shared.bus.kafka",
+})  # fmt: skip
 _LIBRARIES_TOLD_OTHERWISE = frozenset({"aiokafka"})
 
 

@@ -36,6 +36,8 @@ START_ORDER = ("ingest", "storage", "alarms", "analytics", "console")
 STOP_ORDER = ("ingest", "analytics", "alarms", "storage", "console")
 #: Recording needs these: when their settings are wrong, or their packages missing, nothing runs.
 ESSENTIAL = frozenset({"storage", "ingest"})
+#: Their workers join the bus at the start: begun while it is away, they would only fail, and load their models again and again.
+ON_WORKERS = frozenset({"alarms", "analytics"})
 #: How long others let the cameras go first, how long the page waits for what it shows, and `start` for all.
 INGEST_WAIT_S, CONSOLE_WAIT_S, START_WAIT_S = 2.0, 5.0, 10.0
 BACKOFF_MIN_S, BACKOFF_MAX_S = 1.0, 30.0
@@ -162,10 +164,22 @@ class Wiring:
             await self._wait_for([other for other in self._names if other != name], CONSOLE_WAIT_S)
         elif name != "ingest" and "ingest" in self._names:
             await self._wait_for(["ingest"], INGEST_WAIT_S)
+        if name in ON_WORKERS:
+            await self._wait_for_bus(name, tell)
         backoff_s = BACKOFF_MIN_S
         while not await self._attempt(name, runtime, tell):
             await self._clock.sleep(backoff_s * random.uniform(0.5, 1.0))
             backoff_s = min(backoff_s * 2, BACKOFF_MAX_S)
+
+    async def _wait_for_bus(self, name: str, tell: Tell) -> None:
+        if "bus" not in self.failed:
+            return
+        self.failed[name] = "waits for the bus"
+        tell(name, self.failed[name])
+        self._tried[name].set()
+        while "bus" in self.failed:  # told by `_watch_bus`
+            await self._clock.sleep(BUS_LOOK_S)
+        del self.failed[name]
 
     async def _attempt(self, name: str, runtime: Runtime, tell: Tell) -> bool:
         """Whether this was the last: it runs, or can never do."""

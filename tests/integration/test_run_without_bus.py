@@ -1,0 +1,80 @@
+"""`vedette run` while Kafka is away from the start: it records into the spool, says so, and hands all over when Kafka comes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from services.cli.demo.simulated import CameraSpec
+from tests.support.clips import make_clip
+from tests.support.kafka import KafkaMissing, KafkaServer
+from tests.support.ports import free_port
+from tests.support.recorder import Recorder, count_frames, wait_for
+from tests.support.rtsp import camera_simulator
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
+
+FPS, SECONDS = 10, 30
+WAITS = "bus: kafka 127.0.0.1:{port}: the broker does not answer (is it running?); it is tried again, and recordings wait in the spool"
+
+
+@pytest.fixture
+def vedette(tmp_path: Path) -> Iterator[tuple[Recorder, int, Path]]:
+    """A recorder on a Kafka that is not there, its port, and the folder of its spool."""
+    clip, port = make_clip(tmp_path / "clip.mp4", seconds=SECONDS, fps=FPS, gop=FPS), free_port()
+    with camera_simulator(CameraSpec("/gate", clip, loop=False)) as simulator:
+        site: dict[str, Any] = {
+            "bus": {"kind": "kafka", "brokers": [f"127.0.0.1:{port}"]},
+            "channels": [{"id": "gate", "number": 1, "main": {"url": simulator.url("/gate")}, "analysis": {"enabled": False}}],
+        }
+        running = Recorder(tmp_path, site)
+        try:
+            running.start()
+            yield running, port, running.data_dir / "spool" / "gate"
+        finally:
+            running.kill()
+
+
+def test_recordings_without_a_gap_appear_when_kafka_comes(vedette: tuple[Recorder, int, Path], tmp_path: Path) -> None:
+    recorder, port, spool = vedette
+    wait_for(lambda: len(list(spool.glob("*.mp4"))) >= 3, what="segments wait in the spool")
+    assert WAITS.format(port=port) in recorder.log()
+    services = {service["name"]: service for service in recorder.get("/api/status")["services"]}
+    assert not services["bus"]["ok"]
+    assert "the broker does not answer" in services["bus"]["summary"]
+    assert services["ingest"]["ok"]
+    assert services["alarms"]["summary"] == "not running: waits for the bus"
+    assert recorder.http.get("/api/alarms").status_code == 503
+    assert recorder.recordings("gate") == []
+    try:
+        broker = KafkaServer.start(port)
+    except KafkaMissing as missing:
+        pytest.skip(str(missing))
+    try:
+        wait_for(lambda: "bus: connected" in recorder.log(), what="the bus is connected")
+        wait_for(lambda: "alarms: started" in recorder.log(), what="what waited for the bus has started")
+        wait_for(lambda: frames(recorder) >= SECONDS * FPS, what="every frame is recorded", deadline_s=90)
+        (span,) = recorder.get("/api/timeline", channel="gate", from_ns=0, to_ns=2**62)["spans"]
+        assert span["kind"] == "general"
+        files = [recorder.download(recording, tmp_path) for recording in recorder.recordings("gate")]
+        assert sum(map(count_frames, files)) == SECONDS * FPS
+        assert recorder.get("/api/alarms")["alarms"] is not None
+        assert recorder.stop() == 0
+    finally:
+        broker.stop()
+
+
+def test_it_stops_in_order_while_kafka_is_away_and_nothing_is_lost(vedette: tuple[Recorder, int, Path]) -> None:
+    recorder, _, spool = vedette
+    wait_for(lambda: list(spool.glob("*.mp4")), what="segments wait in the spool")
+    assert recorder.stop(30) == 0
+    assert recorder.log().rstrip().endswith("Stopped.")
+    assert "Traceback" not in recorder.log()
+    assert list(spool.glob("*.mp4"))
+
+
+def frames(recorder: Recorder) -> int:
+    return sum(recording["frames"] for recording in recorder.recordings("gate"))
