@@ -16,8 +16,9 @@ from services.cli.demo.simulated import CameraSpec
 from shared.domain.clock import NS_PER_S
 from tests.support.clips import make_clip
 from tests.support.ports import free_port
-from tests.support.recorder import Recorder, count_frames, recorder, wait_for
+from tests.support.recorder import Recorder, count_frames, recorder
 from tests.support.rtsp import camera_simulator
+from tests.support.waiting import wait_for
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(600)]
 

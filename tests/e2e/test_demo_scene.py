@@ -17,8 +17,9 @@ from services.cli.demo.scene import GATE, SCENES, YARD, build_scenes
 from services.cli.demo.scene_truth import Direction, Passage, SceneTruth
 from services.cli.demo.simulated import CameraSpec
 from shared.domain.clock import NS_PER_S
-from tests.support.recorder import Recorder, recorder, wait_for
+from tests.support.recorder import Recorder, recorder
 from tests.support.rtsp import SimulatorThread, camera_simulator
+from tests.support.waiting import wait_for
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(900)]
 

@@ -20,8 +20,9 @@ import pytest
 
 from services.cli.demo.simulated import CameraSpec
 from tests.support.clips import make_clip
-from tests.support.recorder import Recorder, count_frames, wait_for
+from tests.support.recorder import Recorder, count_frames
 from tests.support.rtsp import camera_simulator
+from tests.support.waiting import wait_for
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(1500)]
 

@@ -21,8 +21,9 @@ from services.cli.demo.faults import Refuse, ScriptedFault
 from services.cli.demo.simulated import CameraSpec
 from shared.domain.clock import NS_PER_S
 from tests.support.footage import footage
-from tests.support.recorder import Recorder, count_frames, recorder, wait_for
+from tests.support.recorder import Recorder, count_frames, recorder
 from tests.support.rtsp import SimulatorThread, camera_simulator
+from tests.support.waiting import wait_for
 from tests.support.webhooks import TEST_SECRET, Centre, monitoring_centre
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(900)]

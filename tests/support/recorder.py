@@ -7,30 +7,17 @@ import os
 import signal
 import subprocess
 import sys
-import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import httpx
 
 from tests.support.ports import free_port
+from tests.support.waiting import wait_for
 
-T = TypeVar("T")
 VEDETTE = Path(sys.executable).with_name("vedette")
-
-
-def wait_for(condition: Callable[[], T], *, what: str, deadline_s: float = 60.0, every_s: float = 0.1) -> T:
-    """Ask again and again until `condition` gives something true; AssertionError with `what` at the deadline."""
-    end, pause = time.monotonic() + deadline_s, threading.Event()
-    while True:
-        value = condition()
-        if value:
-            return value
-        assert time.monotonic() < end, f"not within {deadline_s:.0f} s: {what}; last seen: {value!r}"
-        pause.wait(every_s)
 
 
 class Recorder:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import httpx
 from fastapi import FastAPI
@@ -24,8 +24,8 @@ from shared.report import Reporter
 from shared.service import Runtime
 from shared.topics import SEGMENTS, Topic
 from tests.support.segments import START_NS
+from tests.support.waiting import until as until
 
-T = TypeVar("T")
 MIB = 1024 * 1024
 
 
@@ -41,18 +41,6 @@ def site(*channels: str, storage: dict[str, Any] | None = None, recording: dict[
             **more,
         }
     )
-
-
-async def until(condition: Callable[[], Awaitable[T]], *, what: str, deadline_s: float = 20.0) -> T:
-    """Ask again and again until `condition` gives something true."""
-    value = None
-    try:
-        async with asyncio.timeout(deadline_s):
-            while not (value := await condition()):  # noqa: ASYNC110  # what is waited for is in a database or on disk
-                await asyncio.sleep(0.02)
-    except TimeoutError:
-        raise AssertionError(f"not within {deadline_s:.0f} s: {what}; last seen: {value!r}") from None
-    return value
 
 
 @dataclass
