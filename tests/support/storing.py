@@ -24,7 +24,7 @@ from shared.report import Reporter
 from shared.service import Runtime
 from shared.topics import SEGMENTS, Topic
 from tests.support.segments import START_NS
-from tests.support.waiting import until as until
+from tests.support.waiting import until as until  # noqa: PLC0414  # the alias says that tests may take it from here
 
 MIB = 1024 * 1024
 
