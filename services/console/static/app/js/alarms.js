@@ -22,7 +22,7 @@ export class Alarms {
     this.channels = new Map(site.channels.map((channel) => [channel.id, channel]));
     this.actions = actions;
     this.badge = h("span", { class: "badge-open", hidden: true });
-    this.list = h("ul", { class: "alarm-list", role: "log", "aria-label": "Alarms, newest first", tabindex: 0 });
+    this.list = h("ul", { class: "alarm-list", "aria-label": "Alarms, newest first", tabindex: 0 });
     element.append(h("div", { class: "bar" }, h("h2", {}, "Alarms"), this.badge, h("span", { class: "push" }),
       segments("Which alarms", [["all", "All"], ["open", "Not acknowledged"]], "all", (filter) => { this.#filter = filter; this.#arrange(); })), this.list);
     live.addEventListener("alarm", ({ detail }) => this.#put(detail, true));
@@ -70,7 +70,8 @@ export class Alarms {
 
   #mark(element, id) {
     element.classList.toggle("chosen", id === this.#chosen);
-    element.toggleAttribute("aria-current", id === this.#chosen);
+    if (id === this.#chosen) element.setAttribute("aria-current", "true");
+    else element.removeAttribute("aria-current");
   }
 
   #put(alarm, live) {

@@ -86,7 +86,7 @@ export class Dock {
   #row(channel) {
     const canvas = h("canvas");
     const name = h("button", { type: "button", class: "name", title: `Play the newest of ${channel.title}`, on: { click: () => this.actions.play(channel.id, Date.now() - 60_000) } }, channel.title);
-    const track = h("div", { class: "track", role: "slider", tabindex: 0, "aria-label": `Recordings of ${channel.title}. Arrow keys move, Enter plays.`, "aria-valuemin": 0, "aria-valuemax": 1000, data: { channel: channel.id } }, canvas);
+    const track = h("div", { class: "track", role: "slider", tabindex: 0, "aria-label": `Recordings of ${channel.title}. Arrow keys move, Enter plays.`, "aria-valuemin": 0, "aria-valuemax": 1000, "aria-valuenow": 0, data: { channel: channel.id } }, canvas);
     const row = { name, track, canvas, spans: [], locks: [], hover: null };
     const at = (event) => { const { from, to } = this.view; const box = track.getBoundingClientRect(); return from + ((event.clientX - box.left) / box.width) * (to - from); };
     track.addEventListener("pointermove", (event) => this.#hover(row, at(event), event));

@@ -24,9 +24,13 @@ function path(context, points, close) {
   if (close) context.closePath();
 }
 
-function label(context, text, x, y, background, colour = "#05090d") {
+function labelWidth(context, text) {
   context.font = FONT;
-  const width = context.measureText(text).width + 8;
+  return context.measureText(text).width + 8;
+}
+
+function label(context, text, x, y, background, colour = "#05090d") {
+  const width = labelWidth(context, text);
   context.fillStyle = background;
   context.fillRect(x, y - 15, width, 15);
   context.fillStyle = colour;
@@ -57,8 +61,12 @@ function lineArrows(context, points, direction) {
   if (direction !== "a_to_b") arrow(context, middle, toB + Math.PI, 20);
   context.font = FONT;
   context.fillStyle = context.strokeStyle;
+  context.strokeStyle = "rgb(0 0 0 / 75%)";
+  context.lineWidth = 3;
   for (const [name, angle] of [["B", toB], ["A", toB + Math.PI]]) {
-    context.fillText(name, middle[0] + Math.cos(angle) * 29 - 4 + Math.cos(angle - Math.PI / 2) * 10, middle[1] + Math.sin(angle) * 29 + 4 + Math.sin(angle - Math.PI / 2) * 10);
+    const at = [middle[0] + Math.cos(angle) * 29 - 4 + Math.cos(angle - Math.PI / 2) * 10, middle[1] + Math.sin(angle) * 29 + 4 + Math.sin(angle - Math.PI / 2) * 10];
+    context.strokeText(name, ...at);
+    context.fillText(name, ...at);
   }
 }
 
@@ -105,8 +113,7 @@ function drawShape(context, { rule, points, colour, alarm }, arrows) {
 /** `taken`: where names stand already. */
 function drawName(context, area, { rule, points, colour }, taken) {
   const top = points.reduce((best, point) => (point[1] < best[1] ? point : best));
-  context.font = FONT;
-  const width = context.measureText(rule.name).width + 8;
+  const width = labelWidth(context, rule.name);
   const x = Math.min(Math.max(top[0] + 6, area.x + 4), area.x + area.width - width - 4);
   let y = Math.max(top[1] + 19, area.y + 20);
   const covers = (other) => x < other.x + other.width && other.x < x + width && Math.abs(y - other.y) < LABEL;
@@ -127,6 +134,6 @@ export function drawBoxes(context, area, boxes) {
     context.lineWidth = 1.75;
     context.strokeRect(x1, y1, x2 - x1, y2 - y1);
     const text = `${targetText(box.target)} ${Math.round(box.score * 100)} %`;
-    label(context, text, x1 - 0.9, Math.max(y1 - 0.9, area.y + 15), colour);
+    label(context, text, Math.min(x1 - 0.9, area.x + area.width - labelWidth(context, text)), Math.max(y1 - 0.9, area.y + 15), colour);
   }
 }
