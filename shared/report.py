@@ -39,7 +39,7 @@ class Reporter:
     While the bus is away reports wait, in order and bounded, and are published when it is back. Nothing of it raises, so that a report
     never stops what it reports on.
 
-    Sources in use: loop.failed, clock.jump, login.locked; camera.timestamp_jump (camera.offline is made by alarms); spool.full, spool.error,
+    Sources in use: loop.failed, clock.jump, login.locked; camera.timestamp_jump (alarms makes camera.offline); spool.full, spool.error,
     spool.unreadable; storage.full, storage.low, storage.error, storage.error.objects, recording.stalled, retention.stalled;
     analytics.model, analytics.detector; webhook.gone, webhook.dead_letters; dead_letters.dropped.
     """

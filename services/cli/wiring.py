@@ -69,6 +69,7 @@ class Wiring:
         self.bus = make_bus(site, clock)
         self._supervisor = Supervisor(clock)
         self._reports = Aside()
+        self._reporter: Reporter | None = None
         self._begun: dict[str, Service] = {}  # whose start was called: only those are stopped
         self._tried = {name: asyncio.Event() for name in self._names}
         self._wrong: asyncio.Future[None] | None = None  # fails with the mistake for which nothing can run
@@ -94,7 +95,7 @@ class Wiring:
         self._wrong = asyncio.get_running_loop().create_future()
         try:
             await self._start_bus(tell)
-            reporter = Reporter(self.bus.producer, self._clock, self._site.device.id)
+            reporter = self._reporter = Reporter(self.bus.producer, self._clock, self._site.device.id)
             self._report_dropped(reporter)
             runtime = Runtime(self._site, self.bus, self._clock, self.data_dir, reporter)
             for name in self._names:
@@ -238,6 +239,8 @@ class Wiring:
                 await self._stop(name, service, tell)
             self.services.pop(name, None)
         await self._reports.stop()
+        if self._reporter is not None:
+            await self._reporter.stop()
         try:
             await self.bus.stop()
         except BusError as error:

@@ -11,8 +11,9 @@ from shared.bus.port import Consumer
 from shared.domain.clock import ManualClock
 from shared.domain.ids import DEVICE_CHANNEL
 from shared.messages import EventKind, EventMessage, EventPhase
-from shared.report import Reporter
+from shared.report import MAX_WAITING, REMIND_NS, RETRY_S, Reporter
 from shared.topics import EVENTS
+from tests.support.waiting import until
 
 
 @pytest.fixture
@@ -86,3 +87,78 @@ async def test_a_momentary_exception_begins_and_ends_at_once(reporter: Reporter,
 async def test_a_bus_that_is_away_does_not_stop_what_is_reported_on(reporter: Reporter, bus: EmbeddedBus) -> None:
     await bus.stop()
     await reporter.tell("clock.jump", "an hour")
+    await reporter.stop()
+
+
+async def next_of(events: Consumer, count: int, clock: ManualClock) -> list[EventMessage]:
+    """The next events, while time passes."""
+    found: list[EventMessage] = []
+
+    async def enough() -> bool:
+        clock.advance(RETRY_S)
+        found.extend(await published(events))
+        return len(found) >= count
+
+    await until(enough, f"{count} events")
+    return found
+
+
+async def test_what_is_reported_while_the_bus_is_away_is_told_in_order_when_it_is_back(
+    reporter: Reporter, bus: EmbeddedBus, clock: ManualClock
+) -> None:
+    await bus.stop()
+    begun_ns = clock.now_ns()
+    await reporter.raise_("storage.full", "no room")
+    await reporter.tell("clock.jump", "an hour")
+    clock.advance(5)
+    await reporter.raise_("spool.full", "no room", channel="gate", number=3)
+    await reporter.clear("spool.full", channel="gate", number=3)
+    await bus.start()
+    events = await bus.consumer([EVENTS], group=None)
+    found = await next_of(events, 5, clock)
+    assert [(event.source, event.phase) for event in found] == [
+        ("storage.full", EventPhase.STARTED), ("clock.jump", EventPhase.STARTED), ("clock.jump", EventPhase.ENDED),
+        ("spool.full", EventPhase.STARTED), ("spool.full", EventPhase.ENDED),
+    ]  # fmt: skip
+    assert found[0].start_ns == found[0].at_ns == begun_ns
+    await reporter.clear("storage.full")
+    (ended,) = await published(events)
+    assert (ended.phase, ended.event_id) == (EventPhase.ENDED, found[0].event_id)
+    await reporter.stop()
+
+
+async def test_what_waits_is_bounded_and_what_lasts_is_told_all_the_same(reporter: Reporter, bus: EmbeddedBus, clock: ManualClock) -> None:
+    await bus.stop()
+    await reporter.raise_("storage.full", "no room")
+    for _ in range(MAX_WAITING):
+        await reporter.tell("clock.jump", "an hour")
+        clock.advance(0.001)
+    await bus.start()
+    events = await bus.consumer([EVENTS], group=None)
+    found = await next_of(events, MAX_WAITING, clock)
+    assert {event.source for event in found} == {"clock.jump"}
+    (reminder,) = await next_of(events, 1, clock)
+    assert (reminder.source, reminder.phase, reminder.message) == ("storage.full", EventPhase.UPDATED, "no room")
+    await reporter.stop()
+
+
+async def test_what_lasts_is_said_again_every_minute_until_it_is_over(reporter: Reporter, events: Consumer, clock: ManualClock) -> None:
+    await reporter.raise_("storage.full", "no room")
+    await reporter.raise_("storage.low", "little room")
+    assert len(await published(events)) == 2
+    before_ns = clock.now_ns()
+    first, second = await next_of(events, 2, clock)
+    assert (first.source, first.phase, second.source, second.phase) == (
+        "storage.full", EventPhase.UPDATED, "storage.low", EventPhase.UPDATED,
+    )  # fmt: skip
+    assert first.at_ns - before_ns == REMIND_NS
+    await reporter.clear("storage.full")
+    await reporter.clear("storage.low")
+    assert [event.phase for event in await published(events)] == [EventPhase.ENDED, EventPhase.ENDED]
+
+    def quiet() -> bool:
+        clock.advance(RETRY_S)
+        return clock.sleepers == 0
+
+    await until(quiet, "nothing is left to be said")
+    await reporter.stop()
