@@ -43,6 +43,7 @@ class ChannelWork:
         self.dirty = self.urgent = False
         self._results: OrderedDict[tuple[str, int], Out] = OrderedDict()
         self._last: tuple[str, int] | None = None
+        self._looked: tuple[tuple[str, int], Look] | None = None
         self._waiting: list[EventMessage] = []  # of no frame: they go with the next one, or by themselves
         self._told: list[EventMessage] = []  # of the last frame that was saved
 
@@ -56,11 +57,19 @@ class ChannelWork:
         return again
 
     def look(self, frame: FrameMessage) -> Look:
-        """The motion stage. Raises: ValueError: the picture is damaged."""
+        """The motion stage, once per frame: who was cancelled between here and `finish` comes again.
+
+        Raises:
+            ValueError: the picture is damaged.
+        """
+        key = (frame.session, frame.sequence)
+        if self._looked is not None and self._looked[0] == key:
+            return self._looked[1]
         grey = luma(frame.picture)
         if frame.capture_ns <= self.analysis.time_ns:  # the camera's clock was set back
             self.interrupt()
-        return self.analysis.look(grey, frame.capture_ns)
+        self._looked = (key, self.analysis.look(grey, frame.capture_ns))
+        return self._looked[1]
 
     def finish(self, frame: FrameMessage, look: Look, seen: Seen | None) -> Out:
         """Tracker and rules; the messages of this frame, which it remembers."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from itertools import pairwise
 
 from hypothesis import given
@@ -52,3 +53,25 @@ def test_every_stay_is_started_once_updated_in_between_and_ended_once(walk: list
         assert all(later.at_ns - sooner.at_ns >= 1_000_000_000 for sooner, later in pairwise(events[:-1]))
         assert events[-1].end_ns is not None
         assert events[0].start_ns <= events[-1].end_ns <= events[-1].at_ns
+
+
+@given(steps, st.integers(0, 80), st.floats(0.2, 120.0))
+def test_a_restart_anywhere_makes_no_second_event_of_a_stay(walk: list[tuple[float, float] | None], cut: int, gap_s: float) -> None:
+    """The state goes on elsewhere after a while in which nobody looked: stays go on, and each that began still ends, once."""
+    calm = play(walk, actions=["appear"], min_stay_s=0)
+    settings: dict[str, object] = {"id": "zone", "zone": ZONE, "actions": ["appear"], "min_stay_s": 0}
+    rule, events, shift_ns = Intrusion(IntrusionRule.model_validate(settings)), [], 0
+    for index, step in enumerate(walk):
+        if index == cut:
+            state, rule = json.loads(json.dumps(rule.export())), Intrusion(IntrusionRule.model_validate(settings))
+            rule.restore(state)
+            shift_ns = round(gap_s * 1e9)
+            events += rule.resume(START_NS + index * STEP_NS + shift_ns)
+        tracks = (
+            () if step is None else (TrackedObject(1, Box(step[0] - 0.02, step[1] - 0.1, step[0] + 0.02, step[1]), TargetClass.HUMAN, 0.9),)
+        )
+        events += rule.step(Scene(START_NS + index * STEP_NS + shift_ns, 1.0, tracks))
+    events += rule.close(START_NS + len(walk) * STEP_NS + shift_ns)
+    starts, ends = ([event for event in events if event.phase is phase] for phase in (EventPhase.STARTED, EventPhase.ENDED))
+    assert len(starts) <= sum(event.phase is EventPhase.STARTED for event in calm)
+    assert sorted((event.start_ns, event.ordinal) for event in starts) == sorted((event.start_ns, event.ordinal) for event in ends)
