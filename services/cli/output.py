@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from platformdirs import user_log_path
 from rich.console import Console
@@ -17,8 +19,27 @@ from shared.domain.clock import Clock
 from shared.domain.errors import ConfigInvalid, VedetteError
 from shared.domain.redact import redact
 
-OUT = Console(highlight=False, soft_wrap=True)
-ERR = Console(stderr=True, highlight=False, soft_wrap=True)
+
+class Terminal(Console):
+    """A console that may go away (`vedette run | head`, a lost session): what nobody can read is dropped, and the recorder goes on."""
+
+    def on_broken_pipe(self) -> None:
+        """Rich would end the process."""
+        self.quiet = True
+        with suppress(OSError):  # so that what the stream still holds makes no error at the end
+            null = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(null, self.file.fileno())
+            os.close(null)
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        try:
+            super().print(*objects, **options)
+        except OSError:
+            self.on_broken_pipe()
+
+
+OUT = Terminal(highlight=False, soft_wrap=True)
+ERR = Terminal(stderr=True, highlight=False, soft_wrap=True)
 
 #: Called with what is being done, units done, units in all (0: not known).
 Report = Callable[[str, int, int], None]

@@ -4,15 +4,30 @@ from __future__ import annotations
 
 import logging
 import sys
+from typing import TextIO
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from shared.domain.redact import redact
+from shared.obs.metrics import counter
+
+LOST_LINES = counter("log_lines_lost_total", "Log lines that could not be written")
 
 
 def _redact_values(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     return {key: redact(value) if isinstance(value, str) else value for key, value in event.items()}
+
+
+class LineHandler(logging.StreamHandler[TextIO]):
+    """Lines to a stream that may go away (a pipe whose reader ended, a lost terminal, a full disk): they are dropped and counted in
+    `vedette_log_lines_lost_total`; whoever logs never gets to know."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  # the standard library's name
+        """The standard way writes to the very stream that is broken, and raises when that is closed."""
+        LOST_LINES.inc()
+        if not self.stream.closed and not isinstance(sys.exc_info()[1], OSError):  # a line that could not be made is a fault of ours
+            super().handleError(record)
 
 
 def configure(*, level: str = "INFO", json: bool = False) -> None:
@@ -37,7 +52,7 @@ def configure(*, level: str = "INFO", json: bool = False) -> None:
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level)),
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(sys.stderr)
+    handler = LineHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
