@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-from sqlalchemy import and_, insert, select, update
+from sqlalchemy import RowMapping, and_, delete, insert, literal, select, tuple_, update
 
 from services.storage.adapters.catalogue import Catalogue
 from services.storage.adapters.tables import actions, recordings
 from services.storage.core.model import Kind, Span, State
+from shared.domain.clock import NS_PER_S
 from shared.messages import ActionKind, ActionMessage, ActionPhase
 
 _BATCH = 256
-#: Commands that are looked at together: more than wait even where a whole site is without footage.
-_PENDING = 4096
+#: Looked at this often, when a command comes, whether old ones can be forgotten.
+_PRUNE_EVERY_NS = 3600 * NS_PER_S
 
 
 class Actions:
-    """The table of commands."""
+    """The table of commands.
 
-    def __init__(self, catalogue: Catalogue) -> None:
-        self._catalogue = catalogue
+    Args:
+        keep_ns: how long those are kept that were carried out, or failed, and reported.
+    """
+
+    def __init__(self, catalogue: Catalogue, keep_ns: int = 30 * 24 * 3600 * NS_PER_S) -> None:
+        self._catalogue, self._keep_ns = catalogue, keep_ns
+        self._pruned_ns: int | None = None
 
     async def accept(self, action: ActionMessage, now_ns: int) -> Span | None:
         """Keep a command. The same again changes nothing, but a later `to_ns` extends a RECORD command.
@@ -27,6 +33,7 @@ class Actions:
             The span that footage is now wanted of, if this is new.
         """
         from_ns, to_ns = action.from_ns or action.at_ns, action.to_ns or action.at_ns
+        await self._prune(now_ns)
         async with self._catalogue.writing() as connection:
             old = (await connection.execute(select(actions).where(actions.c.id == action.action_id))).mappings().first()
             if old is None:
@@ -56,17 +63,35 @@ class Actions:
             )
         return Span(action.action_id, action.channel, from_ns, to_ns)
 
+    async def _prune(self, now_ns: int) -> None:
+        """Forget old commands, now and then: the table grows by commands alone."""
+        if self._pruned_ns is not None and 0 <= now_ns - self._pruned_ns < _PRUNE_EVERY_NS:
+            return
+        before_ns, settled = now_ns - self._keep_ns, actions.c.phase != ActionPhase.REQUESTED.value
+        async with self._catalogue.writing() as connection:
+            await connection.execute(
+                delete(actions).where(settled, actions.c.reported, actions.c.to_ns < before_ns, actions.c.received_ns < before_ns)
+            )
+        self._pruned_ns = now_ns
+
     async def pending(self) -> list[tuple[ActionMessage, int]]:
-        """Commands that wait, with the time of their arrival, oldest first. The message has the span as extended."""
+        """All commands that wait, with the time of their arrival, oldest first. The message has the span as extended."""
+        found: list[RowMapping] = []
+        order = (actions.c.received_ns, actions.c.id)
+        query = select(actions).where(actions.c.phase == ActionPhase.REQUESTED.value).order_by(*order).limit(_BATCH)
         async with self._catalogue.reading() as connection:
-            query = select(actions).where(actions.c.phase == ActionPhase.REQUESTED.value).order_by(actions.c.received_ns).limit(_PENDING)
             rows = (await connection.execute(query)).mappings().all()
+            found += rows
+            while len(rows) == _BATCH:  # many may wait for footage that is to come: they must not hide those that can be done
+                after = tuple_(*order) > tuple_(literal(rows[-1]["received_ns"]), literal(rows[-1]["id"]))
+                rows = (await connection.execute(query.where(after))).mappings().all()
+                found += rows
         return [
             (
                 ActionMessage.model_validate_json(row["body"]).model_copy(update={"from_ns": row["from_ns"], "to_ns": row["to_ns"]}),
                 row["received_ns"],
             )
-            for row in rows
+            for row in found
         ]
 
     async def settle(self, action: ActionMessage, phase: ActionPhase, *, object_key: str = "", text: str = "") -> None:
