@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from dataclasses import asdict
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, HTTPException, Query, Response
+from fastapi import APIRouter, Depends, Header, HTTPException, Query, Request, Response
 from fastapi.responses import StreamingResponse
+from fastapi.routing import APIRoute
 
+from services.storage.adapters.disk import DiskError
 from services.storage.app import StorageService
 from services.storage.core.model import Kind, Recording, State
-from shared.domain.errors import ObjectNotFound, ObjectStoreError
+from shared.domain.errors import CatalogueError, ObjectNotFound, ObjectStoreError, StorageFull
 from shared.domain.ids import SLUG_PATTERN
 from shared.objects.port import check_key
 
@@ -25,11 +27,38 @@ ChannelId = Annotated[str, Query(pattern=SLUG_PATTERN, description="id of a chan
 
 def router(service: StorageService) -> APIRouter:
     """The routes."""
-    routes = APIRouter(tags=["storage"])
+    routes = APIRouter(tags=["storage"], route_class=_Route, dependencies=[Depends(_ready(service))])
     _recordings(routes, service)
     _media(routes, service)
     _others(routes, service)
     return routes
+
+
+class _Route(APIRoute):
+    """Answers 503 with the reason while the catalogue or the disk cannot be asked; it is no fault of who asks."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle = super().get_route_handler()
+
+        async def handled(request: Request) -> Response:
+            try:
+                return await handle(request)
+            except (CatalogueError, StorageFull, DiskError) as error:
+                raise _unavailable(error.what) from error
+
+        return handled
+
+
+def _ready(service: StorageService) -> Callable[[], Awaitable[None]]:
+    async def ready() -> None:
+        if service.not_ready:
+            raise _unavailable(service.not_ready)
+
+    return ready
+
+
+def _unavailable(why: str) -> HTTPException:
+    return HTTPException(503, why, headers={"Retry-After": "5"})
 
 
 def _recordings(routes: APIRouter, service: StorageService) -> None:
@@ -42,7 +71,7 @@ def _recordings(routes: APIRouter, service: StorageService) -> None:
     ) -> dict[str, list[dict[str, Any]]]:
         """Recordings with footage of the time, by start."""
         _check_order(from_ns, to_ns)
-        return {"recordings": [_as_json(found) for found in await service.catalogue.between(channel, from_ns, to_ns, limit)]}
+        return {"recordings": [_as_json(found) for found in await service.shelf.between(channel, from_ns, to_ns, limit)]}
 
     @routes.put("/api/recordings/{recording_id}/lock")
     async def lock(recording_id: str) -> dict[str, Any]:
@@ -101,13 +130,13 @@ def _others(routes: APIRouter, service: StorageService) -> None:
         except ObjectNotFound as error:
             raise HTTPException(404, "there is no such snapshot") from error
         except ObjectStoreError as error:
-            raise HTTPException(503, error.what) from error
+            raise _unavailable(error.what) from error
         return Response(data, media_type="image/jpeg", headers={"Cache-Control": "private, max-age=86400"})
 
     @routes.get("/api/storage")
     async def storage() -> dict[str, Any]:
         """Room and who has it."""
-        space, limits, channels = service.space()
+        space, limits, channels = await service.space()
         return {
             "used_bytes": space.used_bytes,
             "free_bytes": space.free_bytes,
@@ -139,7 +168,7 @@ async def _lock(service: StorageService, recording_id: str, locked: bool) -> dic
     try:
         recording = await service.lock(_known(recording_id), locked)
     except ObjectStoreError as error:
-        raise HTTPException(503, error.what) from error
+        raise _unavailable(error.what) from error
     if recording is None:
         raise HTTPException(404, "there is no such recording")
     return _as_json(recording)
@@ -152,7 +181,7 @@ async def _begun(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     except ObjectNotFound as error:
         raise HTTPException(404, "the recording has just been deleted") from error
     except ObjectStoreError as error:
-        raise HTTPException(503, error.what) from error
+        raise _unavailable(error.what) from error
 
     async def all_of_them() -> AsyncIterator[bytes]:
         yield first

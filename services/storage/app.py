@@ -7,14 +7,18 @@ ACTIONS  --commands--> actions --work--> alarm footage, snapshots --results--> A
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import structlog
 
+from services.storage.adapters import disk
 from services.storage.adapters.actions import Actions
+from services.storage.adapters.adopter import Adopter
 from services.storage.adapters.archive import Archive
-from services.storage.adapters.catalogue import Catalogue, Usage
+from services.storage.adapters.catalogue import Catalogue
 from services.storage.adapters.cleaner import Cleaner
+from services.storage.adapters.finder import Usage
 from services.storage.adapters.layout import Layout
 from services.storage.adapters.ledger import Ledger
 from services.storage.adapters.notices import Notices
@@ -24,7 +28,7 @@ from services.storage.adapters.reconcile import Reconciler
 from services.storage.adapters.snapshots import Snapshots
 from services.storage.adapters.writer import ChannelMode, Writer
 from services.storage.core.model import Recording
-from services.storage.core.policy import Limits, Space
+from services.storage.core.policy import ChannelLimits, Limits, Space, with_channels
 from services.storage.core.timeline import BarSpan, bar
 from services.storage.intake import Intake, drain
 from services.storage.linkage import Linkage
@@ -32,7 +36,8 @@ from shared.config.services import LocalObjects
 from shared.config.site import SiteConfig
 from shared.db.engine import database_url
 from shared.domain.clock import seconds_to_ns
-from shared.domain.errors import ObjectStoreUnavailable
+from shared.domain.errors import CatalogueError, ObjectStoreError, StorageFull
+from shared.domain.redact import redact
 from shared.messages import RecordingChange
 from shared.objects.open import object_store
 from shared.objects.port import ObjectStore
@@ -45,6 +50,13 @@ DATABASE = "catalogue"
 _DRAIN_S = 10.0
 _HOUSEKEEPING_S = 5.0
 _DAY_S = 86_400
+#: How long `start` waits to be ready: what is started after it finds it so, unless something is away.
+_GRACE_S = 5.0
+_LOOK_AGAIN_S = 300.0
+_BACKOFF_S, _BACKOFF_MAX_S = 0.5, 15.0
+_BEGIN = "storage.begin"
+#: Loops that end when they are through.
+_ONCE = (_BEGIN, "storage.unlisted")
 
 
 class StorageService:
@@ -61,43 +73,89 @@ class StorageService:
         self._ledger = Ledger()
         self._notices = Notices(runtime.reporter, runtime.bus.producer, clock)
         self._supervisor = Supervisor(clock, runtime.reporter.loop_failed)
-        self._started = False
+        self._ready = asyncio.Event()
+        self._why = ""  # it is not ready
 
     # -- life
 
     async def start(self) -> None:
-        """Repair what a crash left, then take segments.
+        """Begin: repair what a crash left, then take segments.
+
+        Waits a moment for that, and returns all the same when a database or an object store is away: it is tried again under supervision,
+        `health` says why, and segments wait with who sent them.
 
         Raises:
-            ConfigError, CatalogueError: the database cannot be used.
+            ConfigError: a setting is wrong.
             DiskError: the data folder cannot be written.
         """
-        self._build()
+        with disk.errors_mapped(self._layout.open_dir):
+            self._build()
+            await asyncio.to_thread(self._layout.open_dir.mkdir, parents=True, exist_ok=True)
+        # They join their groups now, so that what is published from here on is kept for them, and take nothing before all is ready.
+        self._supervisor.spawn("storage.segments", self._intake.loop)
+        self._supervisor.spawn("storage.commands", self._linkage.commands_loop)
+        self._supervisor.spawn("storage.notices", self._notices.run)
+        self._supervisor.spawn(_BEGIN, self._begin)
+        await self.wait_ready(_GRACE_S)
+
+    async def wait_ready(self, timeout_s: float) -> bool:
+        """Whether segments are taken, within `timeout_s`."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._ready.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    async def _begin(self) -> None:
+        """Get ready, however long what is away is away; then spawn the loops."""
+        backoff_s = _BACKOFF_S
+        while True:
+            try:
+                lost = await self._prepare()
+                break
+            except (CatalogueError, ObjectStoreError, StorageFull, disk.DiskError) as error:
+                self._why = redact(str(error))
+            log.error("storage cannot begin yet", error=self._why)
+            self._notices.set("storage.error", self._why)
+            await self._runtime.clock.sleep(backoff_s)
+            backoff_s = min(backoff_s * 2, _BACKOFF_MAX_S)
+        self._notices.clear("storage.error")
+        self._ready.set()
+        for name, loop in self._loops().items():
+            self._supervisor.spawn(f"storage.{name}", loop)
+        for text in lost:
+            await self._runtime.reporter.tell("storage.error", text)
+
+    async def _prepare(self) -> Sequence[str]:
+        """Everything that must be done before the first segment is taken. May be done again; what footage the disk has lost."""
         await self.catalogue.start()
+        await self._learn_limits()
         for store in (self.store, self.snapshot_store):
             try:
                 await store.start()
-            except ObjectStoreUnavailable as error:  # recording goes on without it; the uploader tries again
+            except ObjectStoreError as error:  # recording goes on without it; the uploader tries again
                 log.warning("the object store does not answer yet", error=str(error))
         self._ledger.load(await self.catalogue.usage())
-        repair = await Reconciler(self._layout, self.catalogue, self.store, self._archive).run()
-        for text in repair.lost or ():
-            await self._runtime.reporter.tell("storage.error", text)
-        await self._cleaner.sweep()
-        self._started = True
-        loops = {
-            "segments": self._intake.loop,
+        with disk.errors_mapped(self._layout.open_dir):
+            return (await Reconciler(self._layout, self.catalogue, self.store, self._archive).run()).lost
+
+    def _loops(self) -> dict[str, Callable[[], Awaitable[None]]]:
+        return {
             "finish": self._archive.finish_loop,
             "upload": self._archive.upload_loop,
             "sweep": self._sweep_loop,
             "housekeeping": self._housekeeping_loop,
-            "notices": self._notices.run,
-            "commands": self._linkage.commands_loop,
             "actions": self._linkage.work_loop,
             "results": self._linkage.results_loop,
+            "unlisted": self._unlisted_loop,
         }
-        for name, loop in loops.items():
-            self._supervisor.spawn(f"storage.{name}", loop)
+
+    async def _learn_limits(self) -> None:
+        """Recordings of channels that the site names no more go by what it last asked for."""
+        site = self._runtime.site
+        known = await self.catalogue.remember_limits(channel_limits(site))
+        self._cleaner.limits = with_channels(limits_of(site), known, quota_mode=site.storage.quota_mode)
 
     def _build(self) -> None:
         runtime, site, clock = self._runtime, self._runtime.site, self._runtime.clock
@@ -109,33 +167,51 @@ class StorageService:
             self._layout, self.catalogue, self._archive, self._snapshots, self._ledger, self._notices, clock, limits_of(site),
             objects_on_disk=isinstance(site.objects, LocalObjects),
         )  # fmt: skip
-        self.reader = Reader(self._layout, self.catalogue, self.store)
-        self._linkage = Linkage(
-            runtime.bus, clock, self.catalogue, Actions(self.catalogue), Pictures(self.catalogue, self.reader), self._snapshots,
-            device=site.device.id, claimed=self._writer.claimed, stored_last=self._writer.head,
+        self.shelf = self.catalogue.for_people()
+        self.reader = Reader(self._layout, self.shelf, self.store)
+        self._adopter = Adopter(
+            self._layout, self.catalogue, self.store, self._snapshots, self._ledger, clock,
+            device=site.device.id, channels={channel.id: channel.number for channel in site.channels},
         )  # fmt: skip
-        self._intake = Intake(runtime.bus, clock, self._writer, self._cleaner, self._archive, self._notices, self._linkage.footage_stored)
+        keep_ns = seconds_to_ns(site.alarms.keep_events_days * _DAY_S)
+        self._linkage = Linkage(
+            runtime.bus, clock, self.catalogue, Actions(self.catalogue, keep_ns), Pictures(self.catalogue, self.reader), self._snapshots,
+            device=site.device.id, claimed=self._writer.claimed, stored_last=self._writer.head, ready=self._ready,
+        )  # fmt: skip
+        self._intake = Intake(
+            runtime.bus, clock, self._writer, self._cleaner, self._archive, self._notices, self._linkage.footage_stored, self._ready
+        )
 
     async def stop(self) -> None:
         """Close what is open, release everything. Idempotent."""
         await self._supervisor.stop()
-        if self._started:
-            self._started = False
+        if self._ready.is_set():
+            self._ready.clear()
             await drain(self._archive, self._writer, self._cleaner, _DRAIN_S)
         if hasattr(self, "catalogue"):
             await self._writer.stop()
+            await self._cleaner.stop()
             await self.catalogue.stop()
         for store in (self.store, self.snapshot_store):
             await store.stop()
 
+    @property
+    def not_ready(self) -> str:
+        """Why nothing can be asked yet; empty: it can."""
+        if self._ready.is_set():
+            return ""
+        if not hasattr(self, "catalogue"):
+            return "storage has not been started"
+        return f"storage is starting: {self._why}" if self._why else "storage is starting"
+
     def health(self) -> Health:
-        failed = [loop.name for loop in self._supervisor.loops if not loop.running]
-        ok = self._started and not failed and self._intake.check_progress() and not self._notices.holds("storage.full")
-        problems = self._notices.open() if self._started else ["not started"]
         details: dict[str, str | int | float | bool] = {"used_bytes": self._ledger.total_bytes}
-        if self._started:
-            details |= {"segments": self._intake.segments, "open_files": self._writer.open_files}
-        return Health(ok, ", ".join([*problems, *failed]) or "recording", details)
+        if not self._ready.is_set():
+            return Health(False, self.not_ready, details)
+        failed = [loop.name for loop in self._supervisor.loops if not loop.running and loop.name not in _ONCE]
+        ok = not failed and self._intake.check_progress() and not self._notices.holds("storage.full")
+        details |= {"segments": self._intake.segments, "open_files": self._writer.open_files}
+        return Health(ok, ", ".join([*self._notices.open(), *failed]) or "recording", details)
 
     # -- loops
 
@@ -150,6 +226,21 @@ class StorageService:
             self._archive.ended(await self._writer.end_idle())
             self._intake.check_progress()
             await self._runtime.clock.sleep(_HOUSEKEEPING_S)
+
+    async def _unlisted_loop(self) -> None:
+        """List again what the catalogue has lost; once, as soon as the object store answers."""
+        backoff_s = _HOUSEKEEPING_S
+        while True:
+            try:
+                adopted = await self._adopter.run()
+                break
+            except (ObjectStoreError, CatalogueError) as error:
+                log.warning("the object store could not be looked through yet", error=str(error))
+            await self._runtime.clock.sleep(backoff_s)
+            backoff_s = min(backoff_s * 2, _LOOK_AGAIN_S)
+        if adopted.recordings or adopted.snapshots:
+            text = f"the catalogue had lost {adopted.recordings} recordings and {adopted.snapshots} snapshots; they are listed again"
+            await self._runtime.reporter.tell("storage.error", text)
 
     # -- what the API asks
 
@@ -168,21 +259,27 @@ class StorageService:
 
     async def timeline(self, channel: str, from_ns: int, to_ns: int) -> list[BarSpan]:
         """What a time bar shows."""
-        recordings = await self.catalogue.between(channel, from_ns, to_ns, limit=100_000)
-        spans = await self.catalogue.spans(channel, from_ns, to_ns)
-        return bar([(recording.start_ns, recording.end_ns) for recording in recordings], spans, from_ns, to_ns)
+        footage, spans = await self.shelf.footage(channel, from_ns, to_ns)
+        return await asyncio.to_thread(bar, footage, spans, from_ns, to_ns)
 
-    def space(self) -> tuple[Space, Limits, Mapping[str, Usage]]:
+    async def space(self) -> tuple[Space, Limits, Mapping[str, Usage]]:
         """Room, limits, and bytes per channel."""
-        return self._cleaner.space(), self._cleaner.limits, self._ledger.by_channel()
+        return await self._cleaner.space(), self._cleaner.limits, self._ledger.by_channel()
 
 
 def limits_of(site: SiteConfig) -> Limits:
     """The limits that a site's configuration asks for."""
-    storage, channels = site.storage, site.channels
-    quotas = {c.id: c.recording.quota_bytes for c in channels if c.recording.quota_bytes is not None} if storage.quota_mode else {}
-    keep = {c.id: seconds_to_ns(c.recording.keep_days * _DAY_S) for c in channels if c.recording.keep_days is not None}
-    return Limits(storage.when_full, storage.min_free_bytes, storage.max_bytes, quotas, keep)
+    limits = Limits(site.storage.when_full, site.storage.min_free_bytes, site.storage.max_bytes)
+    return with_channels(limits, channel_limits(site), quota_mode=site.storage.quota_mode)
+
+
+def channel_limits(site: SiteConfig) -> dict[str, ChannelLimits]:
+    """Each channel's own."""
+    kept = {channel.id: channel.recording for channel in site.channels}
+    return {
+        id_: ChannelLimits(None if own.keep_days is None else seconds_to_ns(own.keep_days * _DAY_S), own.quota_bytes)
+        for id_, own in kept.items()
+    }
 
 
 def channel_modes(site: SiteConfig) -> dict[str, ChannelMode]:

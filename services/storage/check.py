@@ -17,7 +17,8 @@ from services.storage.adapters.snapshots import Snapshots
 from services.storage.app import DATABASE
 from services.storage.core.boxes import Mp4Error
 from services.storage.core.invariants import Invariant, Problem, check_bytes, check_keys, check_rows
-from services.storage.core.model import Recording, State, StoredSegment
+from services.storage.core.model import Recording, State, StoredSegment, snapshot_of_key
+from services.storage.core.salvage import is_recording_key
 from shared.config.services import LocalObjects
 from shared.config.site import SiteConfig
 from shared.db.engine import database_url
@@ -50,7 +51,8 @@ async def problems(site: SiteConfig, data_dir: Path, *, deep: bool) -> list[Prob
     Raises:
         CatalogueError, ObjectStoreError: the store cannot be read at all.
     """
-    if site.database.url is None and not (data_dir / "db" / f"{DATABASE}.sqlite").exists():
+    layout = Layout(data_dir)
+    if site.database.url is None and not (data_dir / "db" / f"{DATABASE}.sqlite").exists() and not layout.open_dir.exists():
         return []  # nothing was ever stored here
     catalogue = Catalogue(database_url(site.database, data_dir, DATABASE))
     store = object_store(site.objects, data_dir, site.storage.bucket)
@@ -61,9 +63,12 @@ async def problems(site: SiteConfig, data_dir: Path, *, deep: bool) -> list[Prob
         await catalogue.start()
         await store.start()
         await pictures.start()
-        checker = _Checker(site, Layout(data_dir), catalogue, store, deep)
+        checker = _Checker(site, layout, catalogue, store, deep)
         found = [problem async for problem in checker.recordings()]
-        return found + [problem async for problem in checker.snapshots(pictures)]
+        found += [problem async for problem in checker.snapshots(pictures)]
+        if checker.unlisted:
+            await asyncio.to_thread(disk.append, layout.unlisted, 0, [])  # the next start looks through the whole object store
+        return found
     finally:
         await store.stop()
         await pictures.stop()
@@ -73,6 +78,7 @@ async def problems(site: SiteConfig, data_dir: Path, *, deep: bool) -> list[Prob
 class _Checker:
     def __init__(self, site: SiteConfig, layout: Layout, catalogue: Catalogue, store: ObjectStore, deep: bool) -> None:
         self._site = site
+        self.unlisted = 0  # objects that the next start lists again
         self._device, self._layout, self._catalogue, self._store, self._deep = site.device.id, layout, catalogue, store, deep
 
     async def recordings(self) -> AsyncIterator[Problem]:
@@ -88,7 +94,7 @@ class _Checker:
                 yield self._named(problem, recording)
         keys = {recording.object_key for recording in recordings}
         for key in objects.keys() - keys:
-            yield Problem(Invariant.S3, key, "an object that no recording has")
+            yield self._unlisted(key, ours=is_recording_key(key))
         async for problem in self._strays(recordings):
             yield problem
 
@@ -104,7 +110,7 @@ class _Checker:
                 where,
                 "a leftover file: its footage is stored, or comes again"
                 if ours
-                else "a file that no recording has; the next start sets it aside in lost+found",
+                else "a file that no recording has; the next start lists it again, or sets it aside in lost+found",
                 ours,
             )
 
@@ -167,7 +173,13 @@ class _Checker:
         for key in marked:
             yield Problem(Invariant.S8, key, "the recorder was cut off while it deleted this snapshot", repairable=True)
         for key in objects.keys() - rows.keys() - marked:
-            yield Problem(Invariant.S3, key, "a snapshot that the catalogue does not know")
+            yield self._unlisted(key, ours=snapshot_of_key(key) is not None)
+
+    def _unlisted(self, key: str, *, ours: bool) -> Problem:
+        """S3 of an object."""
+        self.unlisted += ours
+        what = "the catalogue does not name it; the next start lists it again" if ours else "an object that is nothing of Vedette's"
+        return Problem(Invariant.S3, key, what, repairable=ours)
 
 
 def _text(path: Path) -> str:

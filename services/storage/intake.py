@@ -38,11 +38,19 @@ class Intake:
     """The supervised loop of segments."""
 
     def __init__(
-        self, bus: Bus, clock: Clock, writer: Writer, cleaner: Cleaner, archive: Archive, notices: Notices, stored: Callable[[], None]
+        self,
+        bus: Bus,
+        clock: Clock,
+        writer: Writer,
+        cleaner: Cleaner,
+        archive: Archive,
+        notices: Notices,
+        stored: Callable[[], None],
+        ready: asyncio.Event,
     ) -> None:
-        """`stored`: called after each group."""
+        """`stored`: called after each group; `ready`: set when groups may be taken."""
         self._bus, self._clock, self._writer, self._cleaner = bus, clock, writer, cleaner
-        self._archive, self._notices, self._stored = archive, notices, stored
+        self._archive, self._notices, self._stored, self._ready = archive, notices, stored, ready
         self._in_hand_since_ns: int | None = None
         self.groups = 0
         self.segments = 0
@@ -52,6 +60,7 @@ class Intake:
         self._in_hand_since_ns = None
         consumer = await self._bus.consumer([SEGMENTS], group=GROUP)
         try:
+            await self._ready.wait()
             while True:
                 records = await consumer.poll(max_records=_GROUP_RECORDS, timeout_s=5.0)
                 for group in split(records):
@@ -97,7 +106,7 @@ class Intake:
     async def _when_full(self, messages: Sequence[SegmentMessage], need: int, full: StorageFull) -> Outcome | None:
         """Room under the overwrite policy; files that are still open become deletable when nothing else is."""
         try:
-            disk_is_full = self._cleaner.has_room(need)  # by the figures it fits: then the disk knows better
+            disk_is_full = await self._cleaner.has_room(need)  # by the figures it fits: then the disk knows better
             if await self._cleaner.make_room(need, disk_is_full=disk_is_full):
                 return await self._writer.store(messages)
             self._archive.ended(await self._writer.end_all())

@@ -42,11 +42,18 @@ class Linkage:
         device: str,
         claimed: Callable[[Span], None],
         stored_last: Callable[[str], Head | None],
+        ready: asyncio.Event,
     ) -> None:
-        """`claimed`: told of spans of footage that alarms want; `stored_last`: the footage of a channel that was stored last."""
+        """Wired.
+
+        Args:
+            claimed: told of spans of footage that alarms want.
+            stored_last: the footage of a channel that was stored last.
+            ready: set when commands may be taken.
+        """
         self._bus, self._clock, self._catalogue, self._actions = bus, clock, catalogue, actions
         self._pictures, self._snapshots, self._device = pictures, snapshots, device
-        self._claimed, self._stored_last = claimed, stored_last
+        self._claimed, self._stored_last, self._ready = claimed, stored_last, ready
         self._seen_ns: dict[str, int] = {}  # monotonic: since when a command is waited for
         self._work, self._results = asyncio.Event(), asyncio.Event()
         self._waiting = True  # whether commands may be waiting: the catalogue is not asked after each segment
@@ -59,6 +66,7 @@ class Linkage:
     async def commands_loop(self) -> None:
         consumer = await self._bus.consumer([ACTIONS], group=GROUP)
         try:
+            await self._ready.wait()
             while True:
                 records = await consumer.poll()
                 for record in records:

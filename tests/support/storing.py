@@ -27,6 +27,7 @@ from tests.support.segments import START_NS
 from tests.support.waiting import until as until  # noqa: PLC0414  # the alias says that tests may take it from here
 
 MIB = 1024 * 1024
+_READY_S = 60.0
 
 
 def site(*channels: str, storage: dict[str, Any] | None = None, recording: dict[str, Any] | None = None, **more: Any) -> SiteConfig:
@@ -106,6 +107,7 @@ async def storing(data_dir: Path, config: SiteConfig, clock: Clock | None = None
     app.include_router(router(service))
     try:
         await service.start()
+        assert await service.wait_ready(_READY_S), service.not_ready
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://storage") as http:
             yield Storing(service, bus, http, config, data_dir)
     finally:

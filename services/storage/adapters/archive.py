@@ -100,7 +100,7 @@ class Archive:
         if found is None or found.state is not State.OPEN:
             return  # a step that was left to itself has done it
         try:
-            finished = await self._writer.finish(recording)
+            finished = await self._writer.finish(found, await self._catalogue.segments_of(recording.id))
         except Mp4Error as error:  # it was checked when it was written: the disk has lost or changed something
             self._notices.set("storage.error", f"a recording of {recording.channel} is damaged: {error.what}")
             log.error("a recording is damaged on the disk", recording=recording.id, error=str(error))

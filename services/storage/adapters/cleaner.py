@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import structlog
 
@@ -61,28 +63,37 @@ class Cleaner:
         self._ledger, self._notices, self._clock = ledger, notices, clock
         self.limits, self._objects_on_disk = limits, objects_on_disk
         self._lock = asyncio.Lock()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="storage-space")
         self._failures = 0
 
-    def space(self) -> Space:
-        """What is there now. A system call that does not touch the disk."""
-        return disk.space(self._layout.open_dir, self._ledger.total_bytes)
+    async def stop(self) -> None:
+        await asyncio.to_thread(self._thread.shutdown)
 
-    def has_room(self, need_bytes: int) -> bool:
+    async def space(self) -> Space:
+        """What is there now. Asked in a thread of its own: a disk that hangs answers even this late.
+
+        Raises:
+            DiskError: the data folder cannot be looked at.
+        """
+        return await asyncio.get_running_loop().run_in_executor(self._thread, _space, self._layout.open_dir, self._ledger.total_bytes)
+
+    async def has_room(self, need_bytes: int) -> bool:
         """Whether `need_bytes` fit within the limits."""
-        return not shortfall(self.space(), self.limits, need_bytes)
+        return not shortfall(await self.space(), self.limits, need_bytes)
 
     async def give_room(self, need_bytes: int) -> bool:
         """Whether `need_bytes` fit; the policy makes room for them and for the head room, which ingest's spool lives on meanwhile: it
         stops at the same threshold, and would refuse footage that storage has yet to make room for."""
-        wanted = need_bytes + headroom(self.space(), self.limits)
-        if self.has_room(wanted):
+        space = await self.space()
+        wanted = need_bytes + headroom(space, self.limits)
+        if not shortfall(space, self.limits, wanted):
             return True
         try:
             await self.make_room(wanted)
         except (ObjectStoreError, CatalogueError):
-            if not self.has_room(need_bytes):
+            if not await self.has_room(need_bytes):
                 raise
-        return self.has_room(need_bytes)
+        return await self.has_room(need_bytes)
 
     async def make_room(self, need_bytes: int, *, disk_is_full: bool = False) -> bool:
         """Delete as the policy allows until `need_bytes` fit; whether they do.
@@ -95,16 +106,16 @@ class Cleaner:
                 await asyncio.to_thread(disk.give_ballast, self._layout.ballast)
             await self._finish_deletes()
             freed = await self._clean(need_bytes, disk_is_full=disk_is_full)
-            return freed > 0 if disk_is_full else self.has_room(need_bytes)
+            return freed > 0 if disk_is_full else await self.has_room(need_bytes)
 
     async def sweep(self) -> None:
         """Finish half deletes, then keep head room, quotas and expiry. Tells when it cannot."""
         try:
             async with self._lock:
                 await self._finish_deletes()
-                space = self.space()
+                space = await self.space()
                 await self._clean(headroom(space, self.limits), disk_is_full=False)
-        except (ObjectStoreError, CatalogueError, StorageFull) as error:
+        except (ObjectStoreError, CatalogueError, StorageFull, disk.DiskError) as error:
             self._failures += 1
             log.warning("old recordings could not be deleted", error=str(error), failures=self._failures)
             if self._failures >= _FAILURES:
@@ -112,15 +123,15 @@ class Cleaner:
         else:
             self._failures = 0
             self._notices.clear("retention.stalled")
-        self._watch()
+        await self._watch()
 
     async def settle(self) -> None:
         """Finish deletes that were begun."""
         async with self._lock:
             await self._finish_deletes()
 
-    def _watch(self) -> None:
-        space = self.space()
+    async def _watch(self) -> None:
+        space = await self.space()
         metrics.USED_BYTES.set(space.used_bytes)
         metrics.FREE_BYTES.set(space.free_bytes)
         if is_low(space, self.limits):
@@ -130,7 +141,8 @@ class Cleaner:
 
     async def take_ballast(self) -> None:
         """Lay the reserve by again, when there is room."""
-        if self.has_room(headroom(self.space(), self.limits)):
+        space = await self.space()
+        if not shortfall(space, self.limits, headroom(space, self.limits)):
             await asyncio.to_thread(disk.take_ballast, self._layout.ballast)
 
     async def _finish_deletes(self) -> None:
@@ -141,7 +153,7 @@ class Cleaner:
         """Bytes freed."""
         freed = 0
         for _ in range(_ROUNDS):
-            space = self.space()
+            space = await self.space()
             if disk_is_full:  # believe the disk, not its statistics: what has been freed since is all that there is
                 space = replace(space, free_bytes=min(space.free_bytes, self.limits.min_free_bytes + freed))
             found = await self._to_retire()
@@ -219,3 +231,8 @@ class Cleaner:
                 freed += pictures[id_].size_bytes
             metrics.DELETED.labels(reason.value).inc()
         return freed
+
+
+def _space(folder: Path, used_bytes: int) -> Space:
+    with disk.errors_mapped(folder):
+        return disk.space(folder, used_bytes)

@@ -99,8 +99,8 @@ class Finished:
     sha256: str
 
 
-def finish(path: Path, length: int) -> Finished:
-    """Close a recording file of `length` catalogued bytes: cut what is behind them, add the index and durations, sync, digest.
+def finish(path: Path, length: int, footer: bytes = b"") -> Finished:
+    """Close a recording file of `length` catalogued bytes: cut what is behind them, add footer, index and durations, sync, digest.
 
     Repeatable: what an interrupted attempt left is replaced.
 
@@ -115,24 +115,30 @@ def finish(path: Path, length: int) -> Finished:
             found = list(fragments(view, header, len(header.data)))
             index = random_access_index(found, header)
             patches = duration_patches(header.data, header, track_ends(found))
-        index = _append_if_room(file.fileno(), index, length)
+        added = _append_if_room(file.fileno(), footer + index, length)
         for patch in patches:
             os.pwrite(file.fileno(), patch.data, patch.at)
         os.fsync(file.fileno())
         file.seek(0)
-        return Finished(length + len(index), hashlib.file_digest(file, "sha256").hexdigest())
+        return Finished(length + len(added), hashlib.file_digest(file, "sha256").hexdigest())
 
 
-def _append_if_room(descriptor: int, index: bytes, at: int) -> bytes:
-    """What could be written of the index: all, or nothing on a full disk: the file must be closed all the same, to become deletable."""
+def _append_if_room(descriptor: int, end: bytes, at: int) -> bytes:
+    """What could be written of the file's end: all, or nothing on a full disk: it must be closed all the same, to become deletable."""
     try:
-        if os.pwrite(descriptor, index, at) == len(index):
-            return index
+        if os.pwrite(descriptor, end, at) == len(end):
+            return end
     except OSError as error:
         if error.errno not in FULL:
             raise
     os.ftruncate(descriptor, at)
     return b""
+
+
+def read_end(path: Path, length: int) -> bytes:
+    """The last `length` bytes (fewer of a shorter file)."""
+    size = path.stat().st_size
+    return read(path, max(0, size - length), size)
 
 
 def whole_bytes(path: Path) -> int:

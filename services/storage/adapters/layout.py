@@ -27,6 +27,11 @@ class Layout:
         return self.open_dir / ".store"
 
     @property
+    def unlisted(self) -> Path:
+        """Left while the object store may hold recordings that the catalogue does not name."""
+        return self.open_dir / ".unlisted"
+
+    @property
     def ballast(self) -> Path:
         return self.open_dir / ".ballast"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from services.storage.adapters.catalogue import Usage
+from services.storage.adapters.finder import Usage
 
 
 class Ledger:

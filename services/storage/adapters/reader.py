@@ -7,7 +7,7 @@ import os
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-from services.storage.adapters.catalogue import Catalogue
+from services.storage.adapters.finder import Finder
 from services.storage.adapters.layout import Layout
 from services.storage.core.model import Recording, State
 from shared.domain.errors import ObjectNotFound
@@ -25,12 +25,12 @@ class Media:
 class Reader:
     """Reads recordings."""
 
-    def __init__(self, layout: Layout, catalogue: Catalogue, store: ObjectStore) -> None:
-        self._layout, self._catalogue, self._store = layout, catalogue, store
+    def __init__(self, layout: Layout, finder: Finder, store: ObjectStore) -> None:
+        self._layout, self._finder, self._store = layout, finder, store
 
     async def media(self, recording_id: str) -> Media | None:
         """None: there is no such recording, or it is being deleted."""
-        recording = await self._catalogue.get(recording_id)
+        recording = await self._finder.get(recording_id)
         if recording is None or recording.state is State.DELETING:
             return None
         return Media(recording, recording.size_bytes)

@@ -1,9 +1,9 @@
-"""Making store and catalogue agree again at the start, before the first segment is taken (docs: "Recovery")."""
+"""Making this disk and the catalogue agree again at the start, before the first segment is taken (docs: "Recovery")."""
 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import structlog
@@ -12,7 +12,8 @@ from services.storage.adapters import disk
 from services.storage.adapters.archive import Archive
 from services.storage.adapters.catalogue import Catalogue
 from services.storage.adapters.layout import Layout
-from services.storage.core.model import Recording, State
+from services.storage.core.footer import TAIL_BYTES, parse_footer
+from services.storage.core.model import Recording, State, StoredSegment
 from shared.domain.errors import ObjectNotFound, ObjectStoreUnavailable
 from shared.objects.port import ObjectStore
 
@@ -26,12 +27,9 @@ class Repair:
     cut: int = 0
     closed: int = 0
     removed_files: int = 0
+    adopted: int = 0
     set_aside: int = 0
-    finished_deletes: int = 0
-    lost: list[str] | None = None
-
-    def tell_lost(self, text: str) -> None:
-        self.lost = [*(self.lost or []), text]
+    lost: list[str] = field(default_factory=list)
 
 
 class Reconciler:
@@ -39,15 +37,16 @@ class Reconciler:
 
     def __init__(self, layout: Layout, catalogue: Catalogue, store: ObjectStore, archive: Archive) -> None:
         self._layout, self._catalogue, self._store, self._archive = layout, catalogue, store, archive
+        self._store_away = False
 
     async def run(self) -> Repair:
         """Repair.
 
         Raises:
             CatalogueError: the catalogue cannot be read or written.
+            OSError: the disk cannot.
         """
         repair = Repair()
-        await asyncio.to_thread(self._layout.open_dir.mkdir, parents=True, exist_ok=True)
         ours = await self._is_ours()
         known: set[Path] = set()
         for recording in await self._catalogue.in_state(State.OPEN, State.CLOSED):
@@ -56,8 +55,10 @@ class Reconciler:
         for path in await asyncio.to_thread(self._layout.local_files):
             if path not in known:
                 await self._stray(path, ours, repair)
-        await self._deletes(repair)
-        log.info("catalogue and files agree", cut=repair.cut, removed=repair.removed_files, set_aside=repair.set_aside, lost=repair.lost)
+        log.info(
+            "catalogue and files agree", cut=repair.cut, removed=repair.removed_files, adopted=repair.adopted, set_aside=repair.set_aside,
+            lost=repair.lost,
+        )  # fmt: skip
         return repair
 
     async def _is_ours(self) -> bool:
@@ -71,6 +72,8 @@ class Reconciler:
             except FileNotFoundError:
                 same = not self._layout.local_files()
             if not same or not mark.exists():
+                # In this order: whoever is cut off in between asks again, and the object store is looked through all the same.
+                disk.append(self._layout.unlisted, 0, [])
                 disk.append(mark, 0, [store_id.encode("ascii")])
             return same
 
@@ -91,7 +94,7 @@ class Reconciler:
         if size < end:
             whole = await asyncio.to_thread(disk.whole_bytes, path)
             kept = [segment for segment in segments if segment.end <= whole]
-            repair.tell_lost(f"{len(segments) - len(kept)} stored segments of {recording.channel} are missing on the disk")
+            repair.lost.append(f"{len(segments) - len(kept)} stored segments of {recording.channel} are missing on the disk")
             if not kept:
                 await self._forget(recording, path)
                 return
@@ -112,17 +115,20 @@ class Reconciler:
 
     async def _without_file(self, recording: Recording, repair: Repair) -> None:
         """The upload was done and the row not written, or the footage is gone."""
+        if self._store_away:
+            return
         try:
             found = await self._store.stat(recording.object_key)
         except ObjectNotFound:
             found = None
         except ObjectStoreUnavailable as error:
             log.warning("a recording is not on this disk, and the object store does not answer", recording=recording.id, error=str(error))
+            self._store_away = True  # the others are not asked for: each would wait for an answer
             return
         if found is not None and recording.state is State.CLOSED and found.size_bytes == recording.size_bytes:
             await self._catalogue.uploaded(recording.id)
             return
-        repair.tell_lost(f"a recording of {recording.channel} has disappeared from the disk")
+        repair.lost.append(f"a recording of {recording.channel} has disappeared from the disk")
         await self._catalogue.forget([recording.id])
 
     async def _forget(self, recording: Recording, path: Path) -> None:
@@ -132,22 +138,28 @@ class Reconciler:
     async def _stray(self, path: Path, ours: bool, repair: Repair) -> None:
         recording = await self._catalogue.get(path.stem)
         if recording is not None and recording.state is State.DELETING:
-            return  # its delete is finished below
+            return  # the cleaner's first sweep finishes its delete
         if recording is not None or ours:
             # Uploaded already; or never acknowledged: its segments come again.
             await asyncio.to_thread(path.unlink, missing_ok=True)
             repair.removed_files += 1
-            return
-        await asyncio.to_thread(_set_aside, path, self._layout.lost / path.relative_to(self._layout.open_dir))
-        repair.set_aside += 1
+        elif await self._listed_again(path):
+            repair.adopted += 1
+        else:
+            await asyncio.to_thread(_set_aside, path, self._layout.lost / path.relative_to(self._layout.open_dir))
+            repair.set_aside += 1
 
-    async def _deletes(self, repair: Repair) -> None:
-        marked = await self._catalogue.in_state(State.DELETING)
-        try:
-            await self._archive.remove(marked)
-            repair.finished_deletes = len(marked)
-        except ObjectStoreUnavailable as error:  # the cleaner's sweeps go on with it
-            log.warning("half deletes must wait for the object store", error=str(error))
+    async def _listed_again(self, path: Path) -> bool:
+        """Catalogue a closed file of a lost catalogue by its footer; the uploader goes on with it."""
+
+        def read() -> tuple[Recording, list[StoredSegment]] | None:
+            found = parse_footer(disk.read_end(path, TAIL_BYTES), path.stat().st_size, State.CLOSED, locked=False)
+            return None if found is None else (replace(found[0], sha256=disk.sha256_of(path)), found[1])
+
+        found = await asyncio.to_thread(read)
+        if found is None or self._layout.path(found[0]) != path:
+            return False
+        return bool(await self._catalogue.adopt([found]))
 
 
 def _size(path: Path) -> int | None:

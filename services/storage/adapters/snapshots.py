@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
 
 from sqlalchemy import delete, insert, select, update
 
 from services.storage.adapters.catalogue import Catalogue
 from services.storage.adapters.ledger import Ledger
 from services.storage.adapters.tables import snapshots
+from shared.domain.errors import ObjectNotFound
 from shared.objects.port import ObjectStore
 
 
@@ -27,11 +28,11 @@ class Snapshots:
     """Stores and deletes snapshots. Order of writes: object, row; of deletes: row marked, object, row."""
 
     def __init__(self, catalogue: Catalogue, store: ObjectStore, ledger: Ledger) -> None:
-        self._catalogue, self._store, self._ledger = catalogue, store, ledger
+        self._catalogue, self.store, self._ledger = catalogue, store, ledger
 
     async def add(self, snapshot: Snapshot, jpeg: bytes) -> None:
         """Store a picture; the same key again replaces it."""
-        await self._store.put_bytes(snapshot.object_key, jpeg, content_type="image/jpeg")
+        await self.store.put_bytes(snapshot.object_key, jpeg, content_type="image/jpeg")
         async with self._catalogue.writing() as connection:
             gone = await connection.execute(
                 delete(snapshots).where(snapshots.c.object_key == snapshot.object_key).returning(snapshots.c.size_bytes)
@@ -43,6 +44,30 @@ class Snapshots:
                 )
             )
         self._ledger.snapshot(snapshot.channel, len(jpeg))
+
+    async def known(self, keys: Sequence[str]) -> set[str]:
+        """Which of these are in the catalogue."""
+        async with self._catalogue.reading() as connection:
+            return set(await connection.scalars(select(snapshots.c.object_key).where(snapshots.c.object_key.in_(keys))))
+
+    async def exists(self, key: str) -> bool:
+        """Whether the bucket has it."""
+        try:
+            await self.store.stat(key)
+        except ObjectNotFound:
+            return False
+        return True
+
+    async def adopt(self, found: Sequence[Snapshot]) -> int:
+        """Catalogue pictures that are in the bucket and that no row names; how many."""
+        known = await self.known([snapshot.object_key for snapshot in found])
+        new = [snapshot for snapshot in found if snapshot.object_key not in known]
+        if new:
+            async with self._catalogue.writing() as connection:
+                await connection.execute(insert(snapshots), [{**asdict(snapshot), "deleting": False} for snapshot in new])
+        for snapshot in new:
+            self._ledger.snapshot(snapshot.channel, snapshot.size_bytes)
+        return len(new)
 
     async def oldest(self, limit: int, *, deleting: bool = False, channel: str | None = None) -> list[Snapshot]:
         """The oldest snapshots, of all channels or of one."""
@@ -62,7 +87,7 @@ class Snapshots:
     async def remove(self, marked: Iterable[Snapshot]) -> None:
         """Finish the deletion of marked snapshots."""
         for snapshot in marked:
-            await self._store.delete(snapshot.object_key)
+            await self.store.delete(snapshot.object_key)
             async with self._catalogue.writing() as connection:
                 await connection.execute(delete(snapshots).where(snapshots.c.object_key == snapshot.object_key))
             self._ledger.snapshot(snapshot.channel, -snapshot.size_bytes)

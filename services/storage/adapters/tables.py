@@ -97,3 +97,12 @@ snapshots = Table(
     Column("deleting", Boolean(create_constraint=False), nullable=False),
     Index(None, "at_ns"),
 )
+
+#: What a site last asked for, by channel: what of a channel that it names no more is still kept and deleted by.
+channel_limits = Table(
+    "channel_limits",
+    metadata,
+    Column("channel", String(48), primary_key=True),
+    Column("keep_ns", BigInteger),
+    Column("quota_bytes", BigInteger),
+)

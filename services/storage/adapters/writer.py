@@ -13,7 +13,8 @@ from services.storage.adapters import disk
 from services.storage.adapters.catalogue import Catalogue
 from services.storage.adapters.layout import Layout
 from services.storage.adapters.ledger import Ledger
-from services.storage.core.model import Kind, Recording, Span, object_key
+from services.storage.core.footer import footer
+from services.storage.core.model import Kind, Recording, Span, StoredSegment, object_key
 from services.storage.core.placing import KindOf, OpenFile, Placed, place
 from services.storage.core.recording import kind_of, touches
 from services.storage.core.waiting import Head
@@ -214,14 +215,14 @@ class Writer:
             ended = [self._open.pop(key, None) for key in (list(self._open) if keys is None else keys)]
             return [held.file.recording.id for held in ended if held is not None]
 
-    async def finish(self, recording: Recording) -> disk.Finished:
-        """Close an ended file on the disk.
+    async def finish(self, recording: Recording, segments: Sequence[StoredSegment]) -> disk.Finished:
+        """Close an ended file on the disk. `segments`: all of its, for its footer.
 
         Raises:
             StorageFull, DiskError: it is not closed; try again.
             Mp4Error: it is damaged.
         """
-        return await asyncio.get_running_loop().run_in_executor(self._pool, _finish, self._layout, recording)
+        return await asyncio.get_running_loop().run_in_executor(self._pool, _finish, self._layout, recording, footer(recording, segments))
 
 
 def need_bytes(messages: Sequence[SegmentMessage]) -> int:
@@ -243,7 +244,7 @@ def _place_and_write(layout: Layout, file: OpenFile | None, messages: Sequence[S
     return placed
 
 
-def _finish(layout: Layout, recording: Recording) -> disk.Finished:
+def _finish(layout: Layout, recording: Recording, end: bytes) -> disk.Finished:
     path = layout.path(recording)
     with disk.errors_mapped(path):
-        return disk.finish(path, recording.size_bytes)
+        return disk.finish(path, recording.size_bytes, end)

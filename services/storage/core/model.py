@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -90,6 +91,9 @@ class Span:
     to_ns: int
 
 
+_SNAPSHOT_KEY = re.compile(r"^[a-z0-9_-]+/([a-z0-9_-]+)/(\d{4})/(\d\d)/(\d\d)/(?:\d\d/(\d{1,19})-)?[A-Za-z0-9-]+\.jpg$")
+
+
 def recording_id(first_segment_id: str) -> str:
     """A file is named after its first segment, so that storing it again makes the same name."""
     return deterministic_id("recording", first_segment_id)
@@ -106,3 +110,17 @@ def snapshot_key(device: str, channel: str, at_ns: int, action_id: str) -> str:
     """`<device>/<channel>/YYYY/MM/DD/HH/<at_ns>-<action>.jpg` (UTC): of a snapshot whose command names no key."""
     hour = datetime.fromtimestamp(at_ns // NS_PER_S, UTC).strftime("%Y/%m/%d/%H")
     return f"{device}/{channel}/{hour}/{at_ns}-{action_id[:8]}.jpg"
+
+
+def snapshot_of_key(key: str) -> tuple[str, int] | None:
+    """Channel and time (the day's begin, UTC, where the key says no more) of a snapshot; None: not a key of one."""
+    found = _SNAPSHOT_KEY.match(key)
+    if found is None:
+        return None
+    if found[5] is not None:
+        return found[1], int(found[5])
+    try:
+        day = datetime(int(found[2]), int(found[3]), int(found[4]), tzinfo=UTC)
+    except ValueError:
+        return None
+    return found[1], int(day.timestamp()) * NS_PER_S

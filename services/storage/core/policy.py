@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from services.storage.core.model import Kind
@@ -19,6 +19,14 @@ HEADROOM_BYTES = 64 * MIB
 HEADROOM_SHARE = 100  # at most the hundredth part of the limit
 #: Under the stop policy people are warned when less than this share of the limit is left.
 LOW_SHARE = 20
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelLimits:
+    """What one channel was last asked to keep. None: for ever; all that there is room for."""
+
+    keep_ns: int | None = None
+    quota_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +45,13 @@ class Limits:
     max_bytes: int | None = None
     quotas: Mapping[str, int] = field(default_factory=dict)
     keep_ns: Mapping[str, int] = field(default_factory=dict)
+
+
+def with_channels(limits: Limits, channels: Mapping[str, ChannelLimits], *, quota_mode: bool) -> Limits:
+    """The limits, with each channel's own."""
+    quotas = {channel: one.quota_bytes for channel, one in channels.items() if one.quota_bytes is not None} if quota_mode else {}
+    keep_ns = {channel: one.keep_ns for channel, one in channels.items() if one.keep_ns is not None}
+    return replace(limits, quotas=quotas, keep_ns=keep_ns)
 
 
 @dataclass(frozen=True, slots=True)

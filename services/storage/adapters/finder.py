@@ -1,0 +1,155 @@
+"""Questions to the catalogue: which recordings there are, and what lies where in them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+
+from sqlalchemy import ColumnElement, Connection, RowMapping, and_, func, or_, select
+
+from services.storage.adapters.database import Lane
+from services.storage.adapters.tables import actions, recordings, segments, snapshots
+from services.storage.core.model import Kind, Recording, Span, State, StoredSegment
+from shared.domain.clock import NS_PER_S
+from shared.messages import ActionKind
+
+_RECORDING_FIELDS = tuple(field.name for field in fields(Recording))
+_SEGMENT_FIELDS = tuple(field.name for field in fields(StoredSegment))
+#: States that a recording can be deleted from.
+CLOSED = (State.CLOSED.value, State.UPLOADED.value)
+#: A file is no longer than this: without the bound the index could not stop looking at older and older files.
+_LONGEST_NS = 3 * 3600 * NS_PER_S
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Bytes of one channel: of recordings that may be deleted, of locked ones, and of snapshots."""
+
+    unlocked_bytes: int = 0
+    locked_bytes: int = 0
+    snapshot_bytes: int = 0
+
+    @property
+    def total_bytes(self) -> int:
+        return self.unlocked_bytes + self.locked_bytes + self.snapshot_bytes
+
+
+class Finder:
+    """Reads in one lane. All methods raise `CatalogueError`."""
+
+    def __init__(self, lane: Lane) -> None:
+        self._reads = lane
+
+    async def get(self, recording_id: str) -> Recording | None:
+        return next(iter(await self._recordings(recordings.c.id == recording_id)), None)
+
+    async def in_state(self, *states: State, limit: int = 1_000_000) -> list[Recording]:
+        """Recordings in these states, oldest first."""
+        return await self._recordings(recordings.c.state.in_([state.value for state in states]), limit=limit)
+
+    async def between(self, channel: str | None, from_ns: int, to_ns: int, limit: int, *, provisional: bool = False) -> list[Recording]:
+        """Recordings with footage of the time, by start; none that are being deleted, provisional ones only when asked for."""
+        return await self._recordings(_with_footage(channel, from_ns, to_ns, provisional=provisional), limit=limit)
+
+    async def footage(self, channel: str, from_ns: int, to_ns: int) -> tuple[list[tuple[int, int]], list[Span]]:
+        """Starts and ends of a channel's recordings of the time, and the alarm spans that touch it: what a time bar is made of."""
+        query = select(recordings.c.start_ns, recordings.c.end_ns).where(_with_footage(channel, from_ns, to_ns)).limit(1_000_000)
+
+        def ask(connection: Connection) -> tuple[list[tuple[int, int]], list[Span]]:
+            found = [(start_ns, end_ns) for start_ns, end_ns in connection.execute(query)]
+            return found, spans_of(connection, [channel], from_ns, to_ns).get(channel, [])
+
+        return await self._reads.run(ask, read_only=True)
+
+    async def oldest(self, *, limit: int, state: State | None = None) -> list[Recording]:
+        """Deletable recordings (closed, not locked), oldest first."""
+        states = CLOSED if state is None else (state.value,)
+        return await self._recordings(and_(recordings.c.state.in_(states), recordings.c.locked.is_(False)), limit=limit)
+
+    async def outdated(self, *, provisional_before_ns: int, channel_before_ns: Mapping[str, int], limit: int) -> list[Recording]:
+        """Deletable provisional recordings, and those of each channel, that ended before the given times."""
+        expired = [and_(recordings.c.channel == channel, recordings.c.end_ns < before) for channel, before in channel_before_ns.items()]
+        unclaimed = and_(recordings.c.kind == Kind.PROVISIONAL.value, recordings.c.end_ns < provisional_before_ns)
+        condition = and_(recordings.c.state.in_(CLOSED), recordings.c.locked.is_(False), or_(unclaimed, *expired))
+        return await self._recordings(condition, limit=limit)
+
+    async def oldest_of(self, channel: str, *, limit: int) -> list[Recording]:
+        """Deletable recordings of one channel, oldest first."""
+        condition = and_(recordings.c.channel == channel, recordings.c.state.in_(CLOSED), recordings.c.locked.is_(False))
+        return await self._recordings(condition, limit=limit)
+
+    async def segments_of(self, recording_id: str) -> list[StoredSegment]:
+        """In the order of the file."""
+        query = select(segments).where(segments.c.recording_id == recording_id).order_by(segments.c.ordinal)
+        return await self._reads.run(lambda connection: [_segment(row) for row in connection.execute(query).mappings()], read_only=True)
+
+    async def newest_end_ns(self, channel: str, stream: str) -> int | None:
+        """The end of the latest footage of a channel; None without any."""
+        query = (
+            select(recordings.c.end_ns)
+            .where(recordings.c.channel == channel, recordings.c.stream == stream)
+            .order_by(recordings.c.start_ns.desc())
+            .limit(1)
+        )
+        found: int | None = await self._reads.run(lambda connection: connection.scalar(query), read_only=True)
+        return found
+
+    async def usage(self) -> dict[str, Usage]:
+        """Bytes by channel. Reads everything: asked at the start; the sums are kept by `Ledger`."""
+        return await self._reads.run(_usage, read_only=True)
+
+    async def _recordings(self, condition: ColumnElement[bool], limit: int = 1_000_000) -> list[Recording]:
+        query = select(recordings).where(condition).order_by(recordings.c.start_ns, recordings.c.id).limit(limit)
+        return await self._reads.run(lambda connection: [_recording(row) for row in connection.execute(query).mappings()], read_only=True)
+
+
+def spans_of(connection: Connection, channels: Iterable[str], from_ns: int, to_ns: int) -> dict[str, list[Span]]:
+    """Alarm spans that touch the time, by channel."""
+    query = select(actions.c.id, actions.c.channel, actions.c.from_ns, actions.c.to_ns).where(
+        actions.c.channel.in_(sorted(set(channels))),
+        actions.c.kind == ActionKind.RECORD.value,
+        actions.c.to_ns > from_ns,
+        actions.c.from_ns < to_ns,
+    )
+    result: dict[str, list[Span]] = {}
+    for row in connection.execute(query):
+        result.setdefault(row.channel, []).append(Span(row.id, row.channel, row.from_ns, row.to_ns))
+    return result
+
+
+def _with_footage(channel: str | None, from_ns: int, to_ns: int, *, provisional: bool = False) -> ColumnElement[bool]:
+    return and_(
+        recordings.c.start_ns < to_ns,
+        recordings.c.start_ns > from_ns - _LONGEST_NS,
+        recordings.c.end_ns > from_ns,
+        recordings.c.state != State.DELETING.value,
+        *(() if provisional else (recordings.c.kind != Kind.PROVISIONAL.value,)),
+        *(() if channel is None else (recordings.c.channel == channel,)),
+    )
+
+
+def _usage(connection: Connection) -> dict[str, Usage]:
+    result: dict[str, Usage] = {}
+    for is_locked in (False, True):
+        query = (
+            select(recordings.c.channel, func.sum(recordings.c.size_bytes))
+            .where(recordings.c.locked.is_(is_locked))
+            .group_by(recordings.c.channel)
+        )
+        for channel, total in connection.execute(query):
+            old = result.get(channel, Usage())
+            result[channel] = Usage(old.unlocked_bytes, int(total)) if is_locked else Usage(int(total), old.locked_bytes)
+    query = select(snapshots.c.channel, func.sum(snapshots.c.size_bytes)).group_by(snapshots.c.channel)
+    for channel, total in connection.execute(query):
+        old = result.get(channel, Usage())
+        result[channel] = Usage(old.unlocked_bytes, old.locked_bytes, int(total))
+    return result
+
+
+def _recording(row: RowMapping) -> Recording:
+    values = {name: row[name] for name in _RECORDING_FIELDS}
+    return Recording(**{**values, "kind": Kind(row["kind"]), "state": State(row["state"]), "locked": bool(row["locked"])})
+
+
+def _segment(row: RowMapping) -> StoredSegment:
+    return StoredSegment(**{name: row[name] for name in _SEGMENT_FIELDS})
