@@ -1,74 +1,214 @@
-"""The table of commands, on SQLite and on PostgreSQL: none is hidden by many others, and it does not grow for ever."""
+"""What alarms ask of storage: snapshots of a moment, footage that is kept; and that one command that fails costs no other."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator
+import io
 from pathlib import Path
 
+import av
 import pytest
-from pydantic import SecretStr
-from sqlalchemy import func, select
 
-from services.storage.adapters.actions import Actions
-from services.storage.adapters.catalogue import Catalogue
-from services.storage.adapters.tables import actions
-from shared.config.services import DatabaseConfig
-from shared.db.engine import database_url
-from shared.domain.clock import NS_PER_S
-from shared.messages import ActionKind, ActionPhase
-from tests.support.segments import START_NS
-from tests.support.storing import command
+from services.storage.adapters.layout import Layout
+from shared.bus.port import Consumer
+from shared.domain.clock import NS_PER_S, ManualClock
+from shared.messages import ActionKind, ActionMessage, ActionPhase, Discontinuity
+from shared.topics import ACTIONS
+from tests.support.segments import FPS, START_NS, Feed, level
+from tests.support.storing import Storing, command, next_of, site, storing, until
 
-DAY_NS = 24 * 3600 * NS_PER_S
+pytestmark = pytest.mark.integration
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-async def catalogue(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Catalogue]:
-    config = DatabaseConfig()
-    if request.param == "postgresql":
-        config = DatabaseConfig(url=SecretStr(await asyncio.to_thread(request.getfixturevalue("postgres").database)))
-    catalogue = Catalogue(database_url(config, tmp_path, "catalogue"))
-    await catalogue.start()
-    yield catalogue
-    await catalogue.stop()
+async def result(results: Consumer, name: str) -> ActionMessage:
+    """What became of a command."""
+    found = await next_of(results, lambda m: m.action_id == name and m.phase is not ActionPhase.REQUESTED)
+    assert isinstance(found, ActionMessage)
+    return found
 
 
-async def count(catalogue: Catalogue) -> int:
-    async with catalogue.reading() as connection:
-        return int((await connection.execute(select(func.count()).select_from(actions))).scalar_one())
+async def luma_of(store: Storing, key: str) -> float:
+    """Luma of the flat part of a stored snapshot, in the limited range that it was recorded in."""
+    picture = await store.http.get(f"/api/snapshots/{key}")
+    assert picture.status_code == 200, picture.text
+    with av.open(io.BytesIO(picture.content), "r") as container:
+        (shown,) = list(container.decode(video=0))
+    return int(shown.to_ndarray()[5, 50]) * 219 / 255 + 16
 
 
-async def test_all_that_wait_are_found_oldest_first(catalogue: Catalogue) -> None:
-    table = Actions(catalogue)
-    names = [f"a{number:04}" for number in range(600)]
-    for number, name in enumerate(names):
-        await table.accept(command(ActionKind.SNAPSHOT, "gate", name=name), START_NS + number // 100)  # many at one moment
-    assert [action.action_id for action, _ in await table.pending()] == names
-    for name in names[:300]:
-        await table.settle(command(ActionKind.SNAPSHOT, "gate", name=name), ActionPhase.DONE)
-    assert [action.action_id for action, _ in await table.pending()] == names[300:]
+async def accepted(store: Storing) -> bool:
+    """Whether storage has taken every command."""
+    return store.bus.backlog(ACTIONS, "storage-actions") == 0
 
 
-async def test_what_was_done_and_reported_long_ago_is_forgotten(catalogue: Catalogue) -> None:
-    table = Actions(catalogue, keep_ns=10 * DAY_NS)
-    done, failed, unreported, waiting = (
-        command(ActionKind.SNAPSHOT, "gate", name=name) for name in ("done", "failed", "unreported", "wait")
-    )
-    for action in (done, failed, unreported, waiting):
-        await table.accept(action, START_NS)
-    await table.settle(done, ActionPhase.DONE, object_key="k")
-    await table.settle(failed, ActionPhase.FAILED)
-    await table.settle(unreported, ActionPhase.DONE)
-    for result in await table.unreported():
-        if result.action_id != "unreported":
-            await table.reported(result)
+async def test_a_snapshot_shows_the_frame_of_its_moment(tmp_path: Path) -> None:
+    async with storing(tmp_path, site("door", storage={"file_s": 4})) as store:
+        results = await store.listen(ACTIONS)
+        feed = Feed()
+        await store.keep(*feed.take(6))
+        for name, frame in (("old", 13), ("edge", 39), ("open", 52)):
+            at_ns = START_NS + frame * NS_PER_S // FPS
+            await store.bus.publish(ACTIONS, command(ActionKind.SNAPSHOT, "door", at_ns=at_ns, name=name))
+            done = await next_of(results, lambda m: m.phase is not ActionPhase.REQUESTED)
+            assert isinstance(done, ActionMessage)
+            assert (done.phase, done.action_id, done.text) == (ActionPhase.DONE, name, "")
+            picture = await store.http.get(f"/api/snapshots/{done.object_key}")
+            assert picture.headers["content-type"] == "image/jpeg"
+            with av.open(io.BytesIO(picture.content), "r") as container:
+                (shown,) = list(container.decode(video=0))
+            assert (shown.width, shown.height) == (192, 108)
+            luma = int(shown.to_ndarray()[5, 50])
+            # Recorded in limited range; JPEG has the full one.
+            assert (luma * 219 / 255 + 16) == pytest.approx(level(frame), abs=2.4)
+    assert await store.check() == []
 
-    async def later(days: int, name: str) -> int:
-        await table.accept(command(ActionKind.SNAPSHOT, "gate", name=name, at_ns=START_NS + days * DAY_NS), START_NS + days * DAY_NS)
-        return await count(catalogue)
 
-    assert await later(10, "on the last day") == 5
-    assert await later(11, "the day after") == 4
-    assert {action.action_id for action, _ in await table.pending()} == {"wait", "on the last day", "the day after"}
-    assert [result.action_id for result in await table.unreported()] == ["unreported"]
+async def test_a_snapshot_waits_for_its_footage_over_a_restart(tmp_path: Path) -> None:
+    feed = Feed()
+    async with storing(tmp_path, site("door")) as store:
+        await store.keep(*feed.take(2))
+        await store.bus.publish(ACTIONS, command(ActionKind.SNAPSHOT, "door", at_ns=START_NS + 2 * NS_PER_S + NS_PER_S // 2))
+
+        async def accepted() -> bool:
+            return store.bus.backlog(ACTIONS, "storage-actions") == 0
+
+        await until(accepted, what="the command is kept")
+    async with storing(tmp_path, site("door")) as store:
+        results = await store.listen(ACTIONS)
+        await store.keep(*feed.take(2))
+        done = await next_of(results, lambda m: True)
+        assert isinstance(done, ActionMessage)
+        assert done.phase is ActionPhase.DONE
+
+
+async def test_a_snapshot_of_a_gap_fails_with_the_reason(tmp_path: Path) -> None:
+    async with storing(tmp_path, site("door")) as store:
+        results = await store.listen(ACTIONS)
+        feed = Feed()
+        await store.keep(feed.next())
+        feed.at_ns += 60 * NS_PER_S
+        await store.keep(feed.next(discontinuity=Discontinuity.RECONNECT))
+        await store.bus.publish(ACTIONS, command(ActionKind.SNAPSHOT, "door", at_ns=START_NS + 30 * NS_PER_S))
+        failed = await next_of(results, lambda m: m.phase is not ActionPhase.REQUESTED)
+        assert isinstance(failed, ActionMessage)
+        assert (failed.phase, failed.text) == (ActionPhase.FAILED, "there is no footage of that moment")
+
+
+async def test_alarm_footage_is_marked_before_and_after_it_is_stored(tmp_path: Path) -> None:
+    async with storing(tmp_path, site("door", storage={"file_s": 4})) as store:
+        results = await store.listen(ACTIONS)
+        feed = Feed()
+        await store.keep(*feed.take(6))
+        from_ns, to_ns = START_NS + 5 * NS_PER_S, START_NS + 9 * NS_PER_S
+        await store.bus.publish(ACTIONS, command(ActionKind.RECORD, "door", from_ns=from_ns, to_ns=to_ns))
+        await store.keep(*feed.take(8))
+        done = await next_of(results, lambda m: m.phase is not ActionPhase.REQUESTED)
+        assert isinstance(done, ActionMessage)
+        assert done.phase is ActionPhase.DONE
+        assert [r["kind"] for r in await store.recordings()] == ["general", "alarm", "alarm", "general"]
+        answer = await store.http.get("/api/timeline", params={"channel": "door", "from_ns": START_NS, "to_ns": START_NS + 60 * NS_PER_S})
+        spans = [((s["from_ns"] - START_NS) / NS_PER_S, (s["to_ns"] - START_NS) / NS_PER_S, s["kind"]) for s in answer.json()["spans"]]
+        assert spans == [(0, 5, "general"), (5, 9, "alarm"), (9, 14, "general")]
+
+
+async def test_a_snapshot_is_where_its_command_says(tmp_path: Path) -> None:
+    """The address is sent out in a webhook before there is a picture."""
+    key = "vedette/door/2025/10/09/some-alarm.jpg"
+    async with storing(tmp_path, site("door")) as store:
+        results = await store.listen(ACTIONS)
+        await store.keep(*Feed().take(3))
+        await store.bus.publish(ACTIONS, command(ActionKind.SNAPSHOT, "door", at_ns=START_NS + NS_PER_S, name="named", key=key))
+        done = await result(results, "named")
+        assert (done.phase, done.object_key) == (ActionPhase.DONE, key)
+        assert await luma_of(store, key) == pytest.approx(level(10), abs=2.4)
+    assert await store.check() == []
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "vedette/door/../../secrets/x.jpg",
+        "/etc/x.jpg",
+        "vedette/yard/2025/10/09/x.jpg",
+        "other/door/2025/10/09/x.jpg",
+        "vedette/door/x.mp4",
+        "vedette/door/x.jpg.meta",
+        "vedette/door/" + "x" * 600 + ".jpg",
+    ],
+)
+async def test_a_key_that_is_not_the_channels_is_refused(tmp_path: Path, key: str) -> None:
+    async with storing(tmp_path, site("door", "yard")) as store:
+        results = await store.listen(ACTIONS)
+        await store.keep(*Feed().take(3))
+        await store.bus.publish(ACTIONS, command(ActionKind.SNAPSHOT, "door", at_ns=START_NS + NS_PER_S, name="bad", key=key))
+        failed = await result(results, "bad")
+        assert failed.phase is ActionPhase.FAILED
+        assert "not a key of a snapshot" in failed.text
+        assert [info async for info in store.service.snapshot_store.list()] == []
+    assert await store.check() == []
+
+
+@pytest.mark.parametrize("how", ["its header is gone", "it cannot be read"])
+async def test_one_command_that_fails_costs_the_others_nothing(tmp_path: Path, how: str) -> None:
+    async with storing(tmp_path, site("door", "yard")) as store:
+        results = await store.listen(ACTIONS)
+        door, yard = Feed("door", 1), Feed("yard", 2)
+        await store.keep(*door.take(3), *yard.take(3))
+        (file,) = [path for path in Layout(tmp_path).local_files() if path.parent.name == "door"]
+        if how == "its header is gone":
+            with file.open("r+b") as opened:
+                opened.write(bytes(200))
+        else:
+            file.unlink()
+            file.mkdir()
+        moment = START_NS + NS_PER_S
+        await store.bus.publish(ACTIONS, command(ActionKind.SNAPSHOT, "door", at_ns=moment, name="bad"))
+        await until(lambda: accepted(store), what="the bad command is kept first")
+        await store.bus.publish(ACTIONS, command(ActionKind.SNAPSHOT, "yard", at_ns=moment, name="good"))
+        await store.bus.publish(ACTIONS, command(ActionKind.RECORD, "yard", from_ns=START_NS, to_ns=moment, name="kept"))
+        for name in ("good", "kept"):
+            assert (await result(await store.listen(ACTIONS), name)).phase is ActionPhase.DONE
+        await store.keep(*door.take(3)) if how == "its header is gone" else None
+        failed = await result(results, "bad")
+        assert failed.phase is ActionPhase.FAILED
+        assert failed.text
+        assert str(tmp_path) not in failed.text
+
+
+async def test_after_the_clock_was_set_back_a_snapshot_shows_what_is_recorded_now(tmp_path: Path) -> None:
+    """The first footage of that moment is an hour old by then, and footage that is newer by its times is stored already."""
+    clock = ManualClock(START_NS + 8 * NS_PER_S)
+    async with storing(tmp_path, site("door"), clock) as store:
+        results = await store.listen(ACTIONS)
+        feed = Feed()
+        await store.keep(*feed.take(8))
+        clock.advance(3600)
+        feed.at_ns = START_NS + 3600 * NS_PER_S
+        await store.keep(*feed.take(2))
+        clock.jump(-3604)
+        moment = START_NS + 4 * NS_PER_S + NS_PER_S // 2
+        await store.bus.publish(ACTIONS, command(ActionKind.SNAPSHOT, "door", at_ns=moment, name="now"))
+        await until(lambda: accepted(store), what="the command is kept")
+        clock.advance(2)
+        feed.at_ns = START_NS + 4 * NS_PER_S
+        await store.keep(feed.next(discontinuity=Discontinuity.CLOCK_JUMP), *feed.take(4))
+        done = await result(results, "now")
+        assert done.phase is ActionPhase.DONE
+        assert await luma_of(store, done.object_key) == pytest.approx(level(105), abs=2.4)
+
+
+async def test_after_the_clock_was_set_back_a_command_fails_in_time(tmp_path: Path) -> None:
+    """Its time is hours away by the new clock, and its footage never comes."""
+    clock = ManualClock(START_NS)
+    async with storing(tmp_path, site("door"), clock) as store:
+        results = await store.listen(ACTIONS)
+        await store.bus.publish(ACTIONS, command(ActionKind.SNAPSHOT, "door", at_ns=START_NS, name="lost"))
+        await until(lambda: accepted(store), what="the command is kept")
+        clock.jump(-7200)
+
+        async def failed() -> bool:
+            clock.advance(10)
+            messages = [record.message for record in await results.poll(timeout_s=0.05)]
+            return any(isinstance(message, ActionMessage) and message.phase is ActionPhase.FAILED for message in messages)
+
+        await until(failed, what="the command has failed")
+        assert clock.monotonic_ns() < 600 * NS_PER_S
