@@ -52,7 +52,7 @@ class RuleAnswer(Answer):
 
 
 class ChannelAnswer(Answer):
-    """One channel, without its addresses."""
+    """One channel, without its addresses. `live`: whether ingest sends pictures of it at all."""
 
     id: str
     number: int
@@ -61,6 +61,7 @@ class ChannelAnswer(Answer):
     recording: str
     analysis: bool
     analysis_fps: float
+    live: bool
     rules: tuple[RuleAnswer, ...]
 
 
@@ -125,6 +126,7 @@ def site_answer(site: SiteConfig, user: str) -> SiteAnswer:
             recording=channel.recording.mode.value,
             analysis=channel.analysis.enabled,
             analysis_fps=channel.analysis.fps,
+            live=channel.analysis.enabled or site.ingest.live_fps > 0,
             rules=tuple(
                 RuleAnswer(
                     id=rule.id,

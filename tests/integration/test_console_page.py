@@ -115,6 +115,16 @@ async def test_a_channel_that_is_not_analysed_shows_its_pictures_and_says_so(tmp
         await expect(attic.locator(".tile-note")).to_have_text("")
 
 
+async def test_where_live_pictures_are_switched_off_the_tile_says_so(tmp_path: Path) -> None:
+    site = stand.site_of()
+    without = site.model_copy(update={"ingest": site.ingest.model_copy(update={"live_fps": 0})})
+    async with stand.running(tmp_path, without) as s, browsing(s) as page:
+        for name, number in (("gate", 1), ("attic", 4)):
+            await s.bus.producer.publish(CHANNEL_STATUS, stand.status(name, number, s.clock.now_ns()))
+        await expect(page.locator(".tile[data-channel=attic]")).to_contain_text("ingest.live_fps is 0")
+        await expect(page.locator(".tile[data-channel=gate]")).to_contain_text("Waiting for the first picture")
+
+
 async def test_a_camera_that_is_away_says_why_since_when_and_when_it_was_last_seen(tmp_path: Path) -> None:
     async with stand.running(tmp_path) as s:
         now_ns = s.clock.now_ns() // S * S

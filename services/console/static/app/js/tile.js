@@ -180,6 +180,7 @@ export class Tile {
       case "waiting": return lines("camera", "Waiting for the camera", "No report from ingest yet.");
       default:
         if (this.#bitmap) return [];
+        if (!this.channel.live) return lines("image", "No live picture", "Analysis is off for this channel, and `ingest.live_fps` is 0. Recordings play below.");
         return lines("image", "Waiting for the first picture", sentence(status.reason), this.channel.analysis ? null : "Analysis is off for this channel: its pictures come at longer intervals.");
     }
   }
