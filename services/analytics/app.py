@@ -75,7 +75,7 @@ class AnalyticsService:
         await self._supervisor.stop()
         await asyncio.to_thread(self._thread.shutdown)
         for channel in self._channels.values():
-            await self._save(channel, settled=True)
+            await self._save(channel)
 
     def health(self) -> Health:
         """Without a detector that works analytics is not ok, and says why, or how far it is."""
@@ -227,10 +227,10 @@ class AnalyticsService:
             return self._clock.monotonic_ns() - max(channel.handled_ns, self._detection.ready_since_ns) > SILENT_NS
         return self._clock.monotonic_ns() - channel.handled_ns > RESUME_WITHIN_NS
 
-    async def _save(self, channel: ChannelWork, *, settled: bool = False) -> None:
+    async def _save(self, channel: ChannelWork) -> None:
         channel.dirty = channel.urgent = False
         try:
-            await _to_its_end(asyncio.ensure_future(asyncio.to_thread(self._store.save, channel.id, channel.export(settled=settled))))
+            await _to_its_end(asyncio.ensure_future(asyncio.to_thread(self._store.save, channel.id, channel.export())))
         except OSError as error:
             channel.dirty = True
             log.warning("the state of a channel could not be saved", channel=channel.id, error=str(error))

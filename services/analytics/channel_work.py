@@ -113,13 +113,12 @@ class ChannelWork:
 
     # -- over a restart
 
-    def export(self, *, settled: bool = False) -> dict[str, Any]:
-        """All of it as a plain value. `settled`: what was told has been published, and need not be told again."""
-        told = self._waiting if settled else [*self._told, *self._waiting]
+    def export(self) -> dict[str, Any]:
+        """All of it as a plain value."""
         return self.analysis.export() | {
             "channel_number": self.number,
             "frame": self._last,
-            "told": [event.model_dump(mode="json") for event in told],
+            "told": [event.model_dump(mode="json") for event in (*self._told, *self._waiting)],
         }
 
     def restore(self, state: dict[str, Any]) -> None:

@@ -158,3 +158,13 @@ def test_while_nobody_looks_totals_stay() -> None:
     run.cross(now_ns + 60 * NS_PER_S)
     assert run.entered == 4
     assert run.phases("door") == [EventPhase.STARTED]
+
+
+def test_a_threshold_that_is_reached_still_is_said_again_every_minute() -> None:
+    run, now_ns = Run([DOOR]), START_NS
+    for _ in range(2):
+        now_ns = run.cross(now_ns)
+    before = len(run.fired)
+    for _ in range(130 * 5):
+        now_ns = run.show(now_ns)
+    assert [(one.event.direction, one.event.phase) for one in run.fired[before:]] == [("stay", EventPhase.UPDATED)] * 2

@@ -13,6 +13,7 @@ from services.analytics.core.rules.lasting import Lasting
 from shared.config.rules import PeopleCountingRule
 from shared.domain.clock import NS_PER_S
 
+REMIND_NS = 60 * NS_PER_S
 ENTER, LEAVE, STAY = "enter", "leave", "stay"
 
 
@@ -69,7 +70,7 @@ class PeopleCounting:
         return self._counts
 
     def step(self, scene: Scene) -> list[RuleEvent]:
-        events = self._new_day(scene.time_ns)
+        events = [*self._new_day(scene.time_ns), *self._remind(scene.time_ns)]
         tracks = accepted(scene.tracks, self._config.targets, self._config.size)
         for crossing in self._crossings.step(tracks, scene.time_ns, scene.aspect):
             who = RuleEvent(
@@ -85,6 +86,13 @@ class PeopleCounting:
             return []
         self._counts = Counts(since_ns=since_ns)
         return [*self._full.end(time_ns, time_ns), self._totals(time_ns)]
+
+    def _remind(self, time_ns: int) -> list[RuleEvent]:
+        """A threshold that is reached still is said again: who hears nothing for minutes takes it for lost."""
+        full = self._full.open
+        if full is None or time_ns - full.at_ns < REMIND_NS:
+            return []
+        return self._full.update(replace(full, at_ns=time_ns))
 
     def _totals(self, time_ns: int) -> RuleEvent:
         """The day's numbers after a change: an update that carries counts alone and raises no alarm."""
