@@ -1,9 +1,10 @@
 """Detection: frames/s of Vedette's engines against plain Ultralytics `predict`, same weights, same input size, same frames, same run.
 
-    python bench/detect.py [--frames 96] [--rounds 5]
+    python bench/detect.py [--frames 96] [--rounds 3]
 
-Runs are paired (A B A B ...), ratios are medians of the pairs' ratios, so that whatever else the machine does hits both sides. Boxes are
-compared with those of `predict`. Nothing here gates a test.
+Both sides work on the same slice of a dozen frames, in turns (A B, B A, A B ...), so that whatever else the machine does hits both: a pair
+takes about a second. The ratio is the median of the pairs' ratios, told with its quartiles. Boxes are compared with those of `predict`.
+Nothing here gates a test.
 """
 
 from __future__ import annotations
@@ -37,6 +38,8 @@ WIDTH, HEIGHT = 640, 384
 AT = Thresholds(confidence=0.25, iou=0.7)
 #: Frames per call of an engine: what a batch of waiting channels is.
 BATCH = 4
+#: Frames of a slice: a multiple of BATCH.
+SLICE = 12
 DATA = Path(os.environ.get("VEDETTE_TEST_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
 
 Found = list[list[Detection]]
@@ -99,11 +102,11 @@ def in_batches(engine: Detector) -> Callable[[Sequence[Picture]], Found]:
     return run
 
 
-def rate(run: Callable[[Sequence[Picture]], Found], pictures: Sequence[Picture]) -> float:
-    """Frames/s of one pass."""
+def seconds(run: Callable[[Sequence[Picture]], Found], pictures: Sequence[Picture]) -> float:
+    """How long one pass takes."""
     began = time.perf_counter()
     run(pictures)
-    return len(pictures) / (time.perf_counter() - began)
+    return time.perf_counter() - began
 
 
 def agreement(found: Found, true: Found) -> tuple[float, float, int]:
@@ -129,7 +132,7 @@ def _corners(found: Sequence[Detection], target: TargetClass) -> Any:
 def compare(
     name: str, ours: Callable[[Sequence[Picture]], Found], predict: Predict, pictures: list[Picture], rounds: int, threads: int
 ) -> None:
-    """One row per engine: pairs of passes with torch at `threads` threads."""
+    """One row per engine: slices in turns, with torch at `threads` threads (0: as it likes)."""
     import torch
 
     def theirs(some: Sequence[Picture]) -> Found:
@@ -138,18 +141,22 @@ def compare(
         return predict.run(some)
 
     pairs = []
-    for _ in range(rounds):
-        reference = rate(theirs, pictures[: len(pictures) // 2])
-        pairs.append((rate(ours, pictures), reference))
+    for start in range(0, len(pictures) * rounds, SLICE):
+        some = pictures[start % len(pictures) :][:SLICE]
+        if start // SLICE % 2:
+            mine, other = seconds(ours, some), seconds(theirs, some)
+        else:
+            other, mine = seconds(theirs, some), seconds(ours, some)
+        pairs.append((len(some) / mine, len(some) / other))
     a, b = (statistics.median(column) for column in zip(*pairs, strict=True))
-    ratio = statistics.median(mine / other for mine, other in pairs)
-    print(f"| {name:<34} | {a:9.1f} | {b:9.1f} | {ratio:5.2f} x |", flush=True)
+    low, ratio, high = statistics.quantiles([mine / other for mine, other in pairs], n=4)
+    print(f"| {name:<34} | {a:9.1f} | {b:9.1f} | {ratio:5.2f} x ({low:.2f} to {high:.2f}, {len(pairs)} pairs) |", flush=True)
 
 
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--frames", type=int, default=96)
-    arguments.add_argument("--rounds", type=int, default=5)
+    arguments.add_argument("--rounds", type=int, default=3)
     chosen = arguments.parse_args()
     manager = ModelManager()
     weights = manager.get("yolov8n")
@@ -163,9 +170,10 @@ def main() -> None:
 
     default, cores = torch.get_num_threads(), os.cpu_count() or 1
     print(
-        f"\n{len(pictures)} frames, input {WIDTH}x{HEIGHT}, {cores} cores, {chosen.rounds} pairs; predict's own torch threads: {default}\n"
+        f"\n{len(pictures)} frames, input {WIDTH}x{HEIGHT}, {cores} cores, slices of {SLICE} in turns; "
+        f"predict's own torch threads: {default}\n"
     )
-    print("| engine, against predict            | frames/s  | predict's | ratio   |\n|---|---|---|---|")
+    print("| engine, against predict            | frames/s  | predict's | ratio (quartiles) |\n|---|---|---|---|")
     for name, engine in engines:
         torch.set_num_threads(default)
         compare(f"{name}, its defaults", in_batches(engine), predict, pictures, chosen.rounds, 0)
