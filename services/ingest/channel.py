@@ -11,7 +11,7 @@ import structlog
 
 from services.ingest import metrics
 from services.ingest.adapters.channel import Frame, Outlets, StreamThread, Task
-from services.ingest.adapters.recorder import Tally
+from services.ingest.adapters.segment_writer import Tally
 from services.ingest.adapters.slot import NewestSlot, post
 from services.ingest.adapters.spool import Spool
 from services.ingest.core.sampler import Sampling

@@ -27,7 +27,7 @@ class SpoolIndexMachine(RuleBasedStateMachine):
 
     open_segments = Bundle("open_segments")
 
-    @rule(target=open_segments, channel=st.sampled_from("abc"), size=st.integers(0, 400))
+    @rule(target=open_segments, channel=st.sampled_from("abc"), size=st.integers(1, 400))
     def begin(self, channel: str, size: int) -> tuple[str, int, int]:
         number = self.index.begin()
         room = self.reserved + self.held() + size <= LIMIT

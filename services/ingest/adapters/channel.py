@@ -17,7 +17,8 @@ from av.packet import Packet
 from services.ingest.adapters.audio import audio_track
 from services.ingest.adapters.camera import Camera, Opening, tells_losses
 from services.ingest.adapters.decoder import Decoder
-from services.ingest.adapters.recorder import Identity, Notices, Recorder, Tally
+from services.ingest.adapters.recorder import Recorder
+from services.ingest.adapters.segment_writer import Identity, Notices, Tally
 from services.ingest.adapters.spool import Spool
 from services.ingest.core.backoff import Backoff
 from services.ingest.core.parameter_sets import is_foreign
@@ -130,7 +131,7 @@ class _Taker:
 
     def _video(self, packet: Packet[Any], at_ns: int) -> None:
         broken = packet.is_corrupt or (bool(self._logs) and self._lost())
-        if self._recorder.byte_stream and is_foreign(self._camera.codec, bytes(memoryview(packet)[:8])):
+        if self._recorder.parameters.byte_stream and is_foreign(self._camera.codec, bytes(memoryview(packet)[:8])):
             broken, self._foreign = True, self._foreign + 1
             if self._foreign > FOREIGN_MAX:
                 raise CameraStreamError("the stream holds no pictures any more", hint="the camera may have changed its codec")
@@ -219,7 +220,7 @@ class StreamThread:
                 self._read(camera, taker, backoff)
             finally:
                 taker.finish()
-                self._seen.parameters = recorder.digest
+                self._seen.parameters = recorder.parameters.digest
         finally:
             camera.close()
 

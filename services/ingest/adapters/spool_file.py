@@ -137,8 +137,8 @@ class SpoolFile:
 
     def write(self, data: bytes) -> int:
         """The muxer's output, whole buffers at a time. Raises StorageFull, SpoolError."""
-        if self._descriptor < 0:
-            return len(data)  # abandoned: what libav still writes when it is closed goes nowhere
+        if self._descriptor < 0 or self.error is not None:
+            return len(data)  # given up: what libav still writes when it is closed goes nowhere
         try:
             self._reserve(len(data))
             self._write(data)
@@ -161,11 +161,13 @@ class SpoolFile:
 
     def finish(self, footer: dict[str, Any]) -> Entry:
         """Make the segment durable and hand it to the index. `footer` completes the header to a SegmentMessage, but for
-        size and hash, which are added here. Raises SpoolError, StorageFull; the file is then abandoned."""
+        size and hash, which are added here. Raises SpoolError, StorageFull (also of an earlier write); the file is then abandoned."""
         meta = self._header | footer | {"size_bytes": self.size_bytes, "sha256": self._hash.hexdigest()}
         tail = box(FOOTER, meta)
         final = self._part.with_suffix(".mp4")
         try:
+            if self.error is not None:  # libav swallowed it: a part is missing
+                raise self.error
             self._reserve(len(tail))
             self._write(tail)
             os.fsync(self._descriptor)
