@@ -96,20 +96,33 @@ def command(
 
 
 @asynccontextmanager
-async def storing(data_dir: Path, config: SiteConfig, clock: Clock | None = None) -> AsyncIterator[Storing]:
-    """Start the service on the folder; stop it in order."""
-    clock = clock or SystemClock()
-    bus = EmbeddedBus(clock)
+async def on_bus(bus: EmbeddedBus) -> AsyncIterator[EmbeddedBus]:
     await bus.start()
+    try:
+        yield bus
+    finally:
+        await bus.stop()
+
+
+@asynccontextmanager
+async def of_service(bus: EmbeddedBus, data_dir: Path, config: SiteConfig, clock: Clock) -> AsyncIterator[Storing]:
+    """A service that is not started yet, and its HTTP part; stopped at the end."""
     await asyncio.to_thread(data_dir.mkdir, parents=True, exist_ok=True)
     service = create(Runtime(config, bus, clock, data_dir, Reporter(bus.producer, clock, config.device.id)))
     app = FastAPI()
     app.include_router(router(service))
     try:
-        await service.start()
-        assert await service.wait_ready(_READY_S), service.not_ready
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://storage") as http:
             yield Storing(service, bus, http, config, data_dir)
     finally:
         await service.stop()
-        await bus.stop()
+
+
+@asynccontextmanager
+async def storing(data_dir: Path, config: SiteConfig, clock: Clock | None = None) -> AsyncIterator[Storing]:
+    """Start the service on the folder, and wait until it is ready; stop it in order."""
+    clock = clock or SystemClock()
+    async with on_bus(EmbeddedBus(clock)) as bus, of_service(bus, data_dir, config, clock) as store:
+        await store.service.start()
+        assert await store.service.wait_ready(_READY_S), store.service.not_ready
+        yield store
