@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import importlib.metadata
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.text import Text
@@ -42,14 +43,25 @@ class _Boundary(TyperGroup):
             raise typer.Exit(USER_ERROR) from None
         except (typer.Exit, typer.Abort, TyperException, KeyboardInterrupt):
             raise
-        except Exception as error:  # the boundary: nobody above would turn it into something a user can read
-            if ctx.params.get("debug"):
+        except OSError as error:
+            if error.errno == errno.EPIPE:  # whoever read our output has enough (`| head`): typer ends the process quietly
                 raise
-            path = write_crash(error, _CLOCK)
-            where = f"the details are in {path}" if path else "run it with --debug for the details"
-            ERR.print(Text(redact(f"This should not have happened: {type(error).__name__}: {error}"), style="bold red"))
-            ERR.print(Text(f"It is a fault of Vedette; {where} (`vedette --debug ...` shows them here)."))
-            raise typer.Exit(OUR_FAULT) from None
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                self._fault(ctx, error)
+            tell_error(VedetteError(str(error.strerror), where=str(error.filename or "writing"), hint="make room, and run it again"))
+            raise typer.Exit(USER_ERROR) from None
+        except Exception as error:  # noqa: BLE001  # the boundary: nobody above would turn it into something a user can read
+            self._fault(ctx, error)
+
+    def _fault(self, ctx: Any, error: Exception) -> NoReturn:
+        """An error that Vedette does not know: short here, whole in a file."""
+        if ctx.params.get("debug"):
+            raise error
+        path = write_crash(error, _CLOCK)
+        where = f"the details are in {path}" if path else "run it with --debug for the details"
+        ERR.print(Text(redact(f"This should not have happened: {type(error).__name__}: {error}"), style="bold red"))
+        ERR.print(Text(f"It is a fault of Vedette; {where} (`vedette --debug ...` shows them here)."))
+        raise typer.Exit(OUR_FAULT) from None
 
 
 app = typer.Typer(
@@ -64,8 +76,17 @@ app.add_typer(models.app, name="models")
 app.add_typer(camera.app, name="camera")
 
 
+def _tell_version(wanted: bool) -> None:
+    if wanted:
+        version()
+        raise typer.Exit
+
+
 @app.callback()
-def options(debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks of errors.")] = False) -> None:
+def options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks of errors.")] = False,
+    version_: Annotated[bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Print the version.")] = False,
+) -> None:
     """Vedette, a network video recorder."""
 
 
@@ -97,6 +118,9 @@ def check(
     from services.cli.check import check_site, dead_letters, print_dead_letters, print_problems
 
     site = load_site(site_file)
+    if not Path(site.data_dir).exists():
+        say(f"There is no store yet: {site.data_dir} is made by the first `vedette run {site_file}`.")
+        return
     problems = check_site(site, _CLOCK, deep=deep)
     print_dead_letters(dead_letters(site))
     if print_problems(problems, site_file):

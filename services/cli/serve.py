@@ -58,9 +58,9 @@ async def serve(site: SiteConfig, clock: Clock, names: Sequence[str] = START_ORD
             _warn("Stopping in order; Ctrl-C again stops at once.")
         finally:
             stopped.cancel()
+            await supervisor.stop()  # first: these loops read the bus, which `start` stops when it is cancelled
             starting.cancel()  # stopped while starting: what had begun is stopped by `start` itself
             await asyncio.gather(starting, return_exceptions=True)
-            await supervisor.stop()
             await wiring.stop(_tell_stop)
             say("Stopped.")
 

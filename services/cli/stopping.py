@@ -10,8 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-#: What a shell expects of a process that SIGINT ended.
-KILLED_BY_SIGINT = 130
+from services.cli.entry import KILLED_BY_SIGINT
 
 
 @contextmanager

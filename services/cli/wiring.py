@@ -102,7 +102,7 @@ class Wiring:
                 self._supervisor.spawn(f"start.{name}", partial(self._bring_up, name, runtime, tell))
             await self._wait_for(self._names, START_WAIT_S)
         except BaseException:
-            await self.stop(lambda *_: None)
+            await self.stop(tell)
             raise
 
     async def _wait_for(self, names: Sequence[str], timeout_s: float) -> None:

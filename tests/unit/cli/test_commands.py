@@ -89,7 +89,7 @@ def test_topics_can_print_the_page() -> None:
 
 
 def test_version() -> None:
-    assert vedette("version").stdout == "0.1.0\n"
+    assert vedette("version").stdout == vedette("--version").stdout == "0.1.0\n"
 
 
 @pytest.mark.parametrize(
@@ -146,3 +146,43 @@ def test_an_unexpected_error_is_short_and_says_where_the_rest_is(tmp_path: Path)
     assert "Traceback" in text
     assert "geheim" not in text + done.stderr
     assert "Traceback" in vedette("--debug", "version", PYTHONPATH=str(tmp_path)).stderr
+
+
+def test_a_reader_that_has_enough_is_no_fault() -> None:
+    with subprocess.Popen([VEDETTE, "config", "schema"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.wait(60) == 1
+        assert process.stderr.read() == ""
+
+
+def test_a_full_disk_behind_standard_output_is_told() -> None:
+    with Path("/dev/full").open("w", encoding="utf-8") as full:
+        done = subprocess.run([VEDETTE, "config", "schema"], stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (2, "error: writing: No space left on device (make room, and run it again)\n")
+
+
+_CTRL_C_AT_IMPORT = """
+import os, signal, sys
+
+class CtrlC:
+    def find_spec(self, name, path=None, target=None):
+        if name == os.environ["CTRL_C_AT"]:
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, CtrlC())
+"""
+
+
+@pytest.mark.parametrize("module", ["typer", "rich.console", "shared.config.rules", "structlog"])
+def test_ctrl_c_is_quiet_while_the_command_is_still_loading(tmp_path: Path, module: str) -> None:
+    (tmp_path / "sitecustomize.py").write_text(_CTRL_C_AT_IMPORT, encoding="utf-8")
+    done = vedette("version", PYTHONPATH=str(tmp_path), CTRL_C_AT=module)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
+def test_a_store_that_is_not_there_yet_is_told(tmp_path: Path) -> None:
+    done = vedette("check", write(tmp_path, "data_dir: data"))
+    assert done.returncode == 0
+    assert done.stdout.startswith(f"There is no store yet: {tmp_path / 'data'} is made by the first `vedette run ")
