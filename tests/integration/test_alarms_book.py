@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -19,7 +20,7 @@ from services.alarms.adapters.tables import metadata
 from services.alarms.core import anti_dither
 from services.alarms.core.linkage import LogEntry
 from services.alarms.core.record import Alarm
-from shared.config.services import DatabaseConfig
+from shared.config.services import AlarmsConfig, DatabaseConfig
 from shared.db.engine import create_engine, database_url
 from shared.domain.clock import NS_PER_S, ManualClock
 from shared.domain.errors import CatalogueError, CatalogueUnavailable
@@ -185,6 +186,40 @@ async def test_messages_leave_in_the_order_in_which_they_were_written(book: Book
         assert [ALARMS.message.model_validate_json(body) for _, _, body in rows] == messages
         await page.published([rows[0][0]])
         assert [row[0] for row in await page.unpublished(10)] == [rows[1][0], rows[2][0]]
+
+
+async def test_what_is_old_is_forgotten_also_what_never_ends_but_not_what_lasts(book: Book) -> None:
+    keep, day_s = AlarmsConfig(keep_events_days=10, keep_log_days=5, keep_days=20), 24 * 3600
+    lasting = alarm_at(0)
+    over = alarm_at(1, 2, state=AlarmState.ENDED, live=frozenset(), end_ns=BASE_NS)
+    counting: dict[str, Any] = {"base_ns": BASE_NS, "source": "people", "kind": EventKind.PEOPLE_COUNTING}
+    events = {
+        "of an alarm that lasts": (event("1 at 0", 0, base_ns=BASE_NS), lasting.alarm_id),
+        "of an alarm that is over": (event("2 at 1", 1, base_ns=BASE_NS, channel=2), over.alarm_id),
+        "a day's count": (event("yesterday", 0, EventPhase.UPDATED, **counting), None),
+        "a count that goes on": (event("today", 10.5 * day_s, EventPhase.UPDATED, start_s=0, **counting), None),
+    }
+    async with book.write() as page:
+        await page.save_alarm(lasting, BASE_NS, new=True)
+        await page.save_alarm(over, None, new=True)
+        for message, alarm_id in events.values():
+            await page.save_event(message, alarm_id, new=True)
+        await page.note([LogEntry(BASE_NS, "cam1", "", "old"), LogEntry(BASE_NS + 8 * day_s * NS_PER_S, "cam1", "", "new")])
+
+    async def left(after_days: int) -> set[str]:
+        async with book.write() as page:
+            await page.prune(BASE_NS + after_days * day_s * NS_PER_S, keep)
+        async with book.read() as page:
+            return {name for name, (message, _) in events.items() if await page.seen(message.event_id) is not None}
+
+    assert await left(9) == set(events)
+    assert await left(11) == {"of an alarm that lasts", "a count that goes on"}
+    async with book.read() as page:
+        assert [entry.text for entry in await page.log_entries(10)] == ["new"]
+        assert await page.search() == [over, lasting]
+    assert await left(21) == {"of an alarm that lasts"}
+    async with book.read() as page:
+        assert await page.search() == [lasting]
 
 
 async def test_writers_at_once_wait_for_each_other(book: Book) -> None:

@@ -17,7 +17,8 @@ from services.alarms.core.record import Alarm
 from shared.config.site import SiteConfig
 from shared.domain.clock import SystemClock
 from shared.messages import EventMessage
-from tests.support.alarms import centre_config, crossing, receiver, running, site_config, until
+from tests.support.alarms import centre_config, crossing, receiver, running, site_config
+from tests.support.waiting import until
 from tests.support.webhooks import TEST_SECRET
 
 ROOT = Path(__file__).parents[2]

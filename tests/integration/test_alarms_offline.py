@@ -13,7 +13,8 @@ from shared.domain.media import StreamKind
 from shared.messages import AlarmState, ChannelStatus, EventKind
 from shared.messages.media import ChannelState
 from shared.topics import CHANNEL_STATUS
-from tests.support.alarms import Running, running, site_config, until
+from tests.support.alarms import Running, running, site_config
+from tests.support.waiting import until
 
 ONLINE, OFFLINE, CONNECTING, DISABLED = ChannelState.ONLINE, ChannelState.OFFLINE, ChannelState.CONNECTING, ChannelState.DISABLED
 
@@ -44,11 +45,11 @@ class Ingest:
 async def only_alarm(recorder: Running, **fields: Any) -> Alarm:
     """Wait until the one alarm is so."""
 
-    async def found() -> Alarm | None:
+    async def found() -> list[Alarm]:
         (alarm,) = await recorder.alarms()
-        return alarm if all(getattr(alarm, name) == value for name, value in fields.items()) else None
+        return [alarm] if all(getattr(alarm, name) == value for name, value in fields.items()) else []
 
-    alarm: Alarm = await until(found, str(fields))
+    (alarm,) = await until(found, str(fields))
     return alarm
 
 

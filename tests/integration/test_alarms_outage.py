@@ -20,8 +20,9 @@ from shared.config.site import SiteConfig
 from shared.domain.clock import SystemClock
 from shared.messages import AlarmMessage, AlarmState, DeadLetter, Message
 from shared.topics import DEAD_LETTERS
-from tests.support.alarms import centre_config, crossing, receiver, running, site_config, until
+from tests.support.alarms import centre_config, crossing, receiver, running, site_config
 from tests.support.postgres import PASSWORD, PostgresServer
+from tests.support.waiting import until
 
 OUTAGES = 4
 #: Groups of 3 hits within the period, the groups far apart: each is one alarm with 3 hits.

@@ -15,7 +15,8 @@ from shared.domain.clock import NS_PER_S, ManualClock
 from shared.domain.ids import DEVICE_CHANNEL
 from shared.messages import ActionKind, ActionMessage, ActionPhase, AlarmMessage, AlarmState, EventKind, EventPhase
 from shared.topics import ACTIONS
-from tests.support.alarms import Running, centre_config, crossing, event, receiver, running, site_config, until
+from tests.support.alarms import Running, centre_config, crossing, event, receiver, running, site_config, timers_sleep
+from tests.support.waiting import until
 
 
 def actions(recorder: Running, kind: ActionKind) -> list[ActionMessage]:
@@ -129,9 +130,13 @@ async def test_footage_is_extended_while_an_alarm_lasts(tmp_path: Path) -> None:
         await recorder.send(event("long", 0, base_ns=base_ns))
         await until(lambda: len(actions(recorder, ActionKind.RECORD)) == 1, "the first request")
         for seconds in (5, 10, 15):
-            await until(lambda: clock.sleepers >= 3, "the timers sleep")
+            await timers_sleep(clock)
             clock.advance(5)
-            await until(lambda s=seconds: len(actions(recorder, ActionKind.RECORD)) == 1 + s // 5, "the next request")
+
+            def asked(count: int = 1 + seconds // 5) -> bool:
+                return len(actions(recorder, ActionKind.RECORD)) == count
+
+            await until(asked, "the next request")
         await recorder.send(event("long", 16, EventPhase.ENDED, base_ns=base_ns, start_s=0))
         await until(lambda: len(actions(recorder, ActionKind.RECORD)) == 5, "the last request")
         requests = actions(recorder, ActionKind.RECORD)
@@ -202,6 +207,7 @@ async def test_after_a_restart_an_alarm_goes_on_until_its_event_ends(tmp_path: P
             return not (await recorder.alarms())[0].live
 
         await until(heard, "its end is heard")
+        await timers_sleep(clock)
         clock.advance(7)
         (ended,) = await until(lambda: told(recorder, AlarmState.ENDED), "the end")
         assert (ended.end_ns, ended.message, ended.hits) == (base_ns + round(end_s * NS_PER_S), "", 1)
@@ -217,7 +223,7 @@ async def test_after_a_restart_an_alarm_of_which_nothing_more_is_heard_ends_with
     async with running(site, tmp_path, clock) as recorder:
         for _ in range(2):
             assert told(recorder, AlarmState.ENDED) == []
-            await until(lambda: clock.sleepers >= 3, "the timers sleep")
+            await timers_sleep(clock)
             clock.advance(lost_s / 2)
         (ended,) = await until(lambda: told(recorder, AlarmState.ENDED), "the end is told")
         assert (ended.end_ns, ended.message) == (base_ns, "nothing more was heard of it")
@@ -234,6 +240,7 @@ async def test_after_a_restart_an_alarm_of_which_nothing_more_is_heard_ends_with
             return not (await recorder.alarms())[0].live
 
         await until(heard, "its end is heard")
+        await timers_sleep(clock)
         clock.advance(7)
         await until(lambda: len(told(recorder, AlarmState.ENDED)) == 2, "it ends again")
         assert await recorder.problems() == []
@@ -268,6 +275,27 @@ async def test_the_http_api(tmp_path: Path) -> None:
             entries = (await http.get("/api/log")).json()["entries"]
             assert entries[0]["text"] == "Camera 2: Gate (line crossed, a to b) acknowledged by ada"
         await until(lambda: any(message.acknowledged_by == "ada" for message in told(recorder, AlarmState.UPDATED)), "consoles learn of it")
+
+
+async def test_what_no_column_holds_is_refused_as_such(tmp_path: Path) -> None:
+    async with running(site_config(), tmp_path) as recorder:
+        app = FastAPI()
+        app.include_router(router(recorder.service))
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as http:
+            for path in ("/api/alarms", "/api/events"):
+                for wrong in ({"from_ns": -1}, {"to_ns": -1}, {"from_ns": 2**63}, {"to_ns": 10**30}, {"limit": 0}, {"channel": "x" * 65}):
+                    assert (await http.get(path, params=wrong)).status_code == 422, (path, wrong)
+                assert (await http.get(path, params={"from_ns": 0, "to_ns": 2**63 - 1})).status_code == 200
+            for path in ("/api/alarms", "/api/events", "/api/log", "/api/dead-letters"):
+                assert (await http.get(path, params={"limit": 10**30})).status_code == 422
+            assert (await http.get("/api/alarms", params={"channel": "a\x00"})).status_code == 422
+            assert (await http.get("/api/dead-letters", params={"centre": "a\x00"})).status_code == 422
+            assert (await http.get(f"/api/alarms/{'x' * 65}")).status_code == 422
+            assert (await http.post("/api/alarms/x/acknowledge", json={"note": "\x00"})).status_code == 422
+            assert (await http.post("/api/alarms/x/acknowledge", json={"note": "x" * 1001})).status_code == 422
+            for ids in (["x"] * 1001, ["x" * 65], ["\x00"]):
+                assert (await http.post("/api/dead-letters/replay", json={"centre": "station", "ids": ids})).status_code == 422
+            assert (await http.post("/api/dead-letters/replay", json={"centre": "none", "ids": ["x"] * 1000})).status_code == 404
 
 
 async def test_the_check_finds_what_is_wrong_with_a_book(tmp_path: Path) -> None:

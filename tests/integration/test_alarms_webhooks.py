@@ -14,8 +14,9 @@ from services.alarms.adapters.rows import Delivery
 from shared.domain.clock import NS_PER_S, ManualClock, SystemClock
 from shared.domain.errors import DestinationGone, VedetteError
 from shared.messages import EventKind, EventMessage
-from tests.support.alarms import Receiver, Reply, Running, centre_config, crossing, receiver, running, site_config, until
+from tests.support.alarms import Receiver, Reply, Running, centre_config, crossing, receiver, running, site_config, timers_sleep
 from tests.support.ports import free_port
+from tests.support.waiting import until
 
 
 def burst(base_ns: int, count: int, channel: int = 1, first: int = 0) -> list[EventMessage]:
@@ -238,7 +239,7 @@ async def test_a_centre_that_wants_more_is_told_more(tmp_path: Path) -> None:
             base_ns = clock.now_ns()
             await recorder.send(*crossing("a", 0, base_ns=base_ns), *crossing("b", 2, base_ns=base_ns))
             await until(lambda: len(centre.accepted()) == 2, "raised and updated")
-            await until(lambda: clock.sleepers >= 3, "the timers sleep")
+            await timers_sleep(clock)
             clock.advance(7)
             await until(lambda: len(centre.accepted()) == 3, "ended")
             states = [(arrival.event["type"], arrival.event["data"]["hits"]) for arrival in centre.accepted()]

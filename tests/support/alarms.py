@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,29 +17,16 @@ from services.alarms.check import check
 from services.alarms.core.record import Alarm
 from shared.bus.embedded import EmbeddedBus
 from shared.config.site import SiteConfig
-from shared.domain.clock import NS_PER_S, Clock, SystemClock
+from shared.domain.clock import NS_PER_S, Clock, ManualClock, SystemClock
 from shared.domain.ids import deterministic_id
 from shared.messages import EventKind, EventMessage, EventPhase, Message
 from shared.report import Reporter
 from shared.service import Runtime
 from shared.topics import ACTIONS, ALARMS, EVENTS
+from tests.support.waiting import until
 from tests.support.webhooks import TEST_SECRET
 
-DEADLINE_S = 20.0
 LINE = [[0.5, 0.0], [0.5, 1.0]]
-
-
-async def until(true: Callable[[], Any] | Callable[[], Awaitable[Any]], what: str) -> Any:
-    """Wait until `true` answers something true, and return that."""
-    async with asyncio.timeout(DEADLINE_S):
-        while True:
-            answer = true()
-            if isinstance(answer, Awaitable):
-                answer = await answer
-            if answer:
-                return answer
-            await asyncio.sleep(0.01)  # the condition is watched, not the time
-    raise AssertionError(f"never happened: {what}")
 
 
 @dataclass(frozen=True)
@@ -224,6 +211,21 @@ class Running:
 
     async def problems(self) -> list[str]:
         return await check(self.site, self.folder, self.clock.now_ns())
+
+
+async def timers_sleep(clock: ManualClock) -> None:
+    """Wait until the timers wait for `clock`: only then does its advance make them look."""
+
+    def asleep() -> bool:
+        for task in asyncio.all_tasks():
+            waits_in: Any = task.get_coro() if task.get_name() == "alarm timers" else None
+            while getattr(waits_in, "cr_await", None) is not None:
+                if waits_in.cr_code is ManualClock.sleep.__code__:
+                    return clock.sleepers > 0
+                waits_in = waits_in.cr_await
+        return False
+
+    await until(asleep, "the timers sleep")
 
 
 @asynccontextmanager
