@@ -22,10 +22,10 @@ from typing import Any, Generic, TypeVar
 
 import structlog
 
-from shared.domain.clock import ns_to_seconds
 from shared.domain.errors import BusUnavailable
 from shared.domain.redact import redact
 from shared.faust.lanes import LaneKey, Lanes
+from shared.faust.progress import Progress
 from shared.faust.schema import MessageSchema, Undecodable
 from shared.messages import DeadLetter, EventKind, EventMessage, Message
 from shared.messages.codec import encode
@@ -36,6 +36,7 @@ from shared.topics import DEAD_LETTERS, Topic
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)  # faust's own use of asyncio and of its dependencies
     import faust
+    from aiokafka.errors import KafkaError  # type: ignore[import-untyped]  # aiokafka is untyped
     from faust.types import TP
 
 log = structlog.get_logger(__name__)
@@ -51,6 +52,8 @@ DRAIN_S = 10.0
 #: long waits too: its partition stands still.
 STALLED_AFTER_S = 30.0
 RETRY_PUBLISH_S = 1.0
+#: How often partitions of which nothing was read yet are asked where they begin.
+LOOK_EVERY_S = 5.0
 #: Reports of failed handlers under way at once; more failures than that are only logged and counted.
 MAX_REPORTS = 8
 
@@ -79,13 +82,11 @@ class Worker:
         self._supervisor = Supervisor(runtime.clock, runtime.reporter.loop_failed)
         self._lanes: Lanes[Any] = Lanes(self._handle, self._pause, self._resume)
         self._app: Any = None  # faust.App, whose class mypy cannot follow
-        self._next: dict[TP, int] = {}  # offset of the first message that is not handled
+        self._progress = Progress(runtime.clock)
         self._uncommitted: dict[TP, int] = {}
         self._to_commit = asyncio.Event()
         self._reports: set[asyncio.Task[None]] = set()
-        self._handled = self._failed = 0
-        self._in_hand: dict[TP, int] = {}  # monotonic: since when
-        self._waiting: tuple[int, int] | None = None  # monotonic: since when messages wait; how many had been handled then
+        self._failed = 0
 
     def handle(self, topic: Topic[M], handler: Handler[M]) -> None:
         """Have `handler` called with each message of `topic`. Before `start`, once per topic.
@@ -107,6 +108,7 @@ class Worker:
         app = await self._start_app()
         self._supervisor.spawn(f"agents of {self._name}", lambda: self._watch(app))
         self._supervisor.spawn(f"commits of {self._name}", self._commit_loop)
+        self._supervisor.spawn(f"beginnings of {self._name}", self._look_for_beginnings)
 
     async def stop(self) -> None:
         """Let handlers finish what is in hand, commit, leave the group. Idempotent."""
@@ -118,24 +120,16 @@ class Worker:
 
     def health(self) -> Health:
         """Not ok: the app is down, or messages wait and none is handled. Slow is not stuck: whoever is behind but goes on is ok."""
-        lag, running, now_ns = self._lag(), self._app is not None, self._runtime.clock.monotonic_ns()
-        slowest_s = ns_to_seconds(now_ns - min(self._in_hand.values(), default=now_ns))
-        stalled = max(slowest_s, self._waiting_s(lag, now_ns)) > STALLED_AFTER_S
+        app, progress = self._app, self._progress
+        running, lag = app is not None, progress.lag(app.consumer) if app is not None and app.started else 0
+        slowest_s = progress.slowest_s()
+        stalled = max(slowest_s, progress.waiting_s(lag)) > STALLED_AFTER_S
         summary = "does not run" if not running else "stalled" if stalled else "running"
         details: dict[str, str | int | float | bool] = {
-            "handled": self._handled, "failed": self._failed, "lag": lag, "in_flight": self._lanes.in_flight,
+            "handled": progress.handled, "failed": self._failed, "lag": lag, "in_flight": self._lanes.in_flight,
             "slowest_s": round(slowest_s, 3), "restarts": sum(loop.failures for loop in self._supervisor.loops),
         }  # fmt: skip
         return Health(running and not stalled, summary, details)
-
-    def _waiting_s(self, lag: int, now_ns: int) -> float:
-        """For how many seconds messages have waited with none handled. Counted from when they were first seen to wait: a worker that had
-        nothing to do for an hour is not an hour behind when a message comes."""
-        if lag == 0:
-            self._waiting = None
-        elif self._waiting is None or self._waiting[1] != self._handled:
-            self._waiting = (now_ns, self._handled)
-        return ns_to_seconds(now_ns - self._waiting[0]) if self._waiting is not None else 0.0
 
     # -- the app
 
@@ -195,7 +189,7 @@ class Worker:
 
         async def agent(stream: Any) -> None:
             async for event in stream.noack().events():
-                self._next.setdefault(event.message.tp, event.message.offset)
+                self._progress.came(event.message.tp, event.message.offset)
                 self._lanes.put((event.message.topic, event.message.partition), event)
 
         app.agent(channel, name=f"{self._name}.{topic.name}")(agent)
@@ -215,7 +209,7 @@ class Worker:
         """End what is in flight and commit it. Also called by Faust (with the partitions) before partitions leave."""
         await self._lanes.drain(DRAIN_S)
         await self._commit(app)
-        self._next.clear()
+        self._progress.forget()
 
     async def _commit_loop(self) -> None:
         while True:
@@ -238,16 +232,14 @@ class Worker:
         if self._app is not None:
             self._app.consumer.on_buffer_drop(TP(*lane))
 
-    def _lag(self) -> int:
-        """Messages of the assigned partitions that are not yet handled."""
-        app = self._app
-        if app is None or not app.started:
-            return 0
-        consumer, lag = app.consumer, 0
-        for tp in consumer.assignment():
-            handled = self._next.get(tp, consumer._committed_offset[tp])  # before the first: where reading began, if that is known
-            lag += 0 if handled is None else max(0, (consumer.highwater(tp) or 0) - handled)
-        return lag
+    async def _look_for_beginnings(self) -> None:
+        while True:
+            await self._runtime.clock.sleep(LOOK_EVERY_S)
+            if self._app is not None and self._app.started:
+                try:
+                    await self._progress.look_for_beginnings(self._app.consumer)
+                except KafkaError as error:
+                    log.debug("where partitions begin is not known now", worker=self._name, error=str(error))
 
     # -- one message
 
@@ -255,7 +247,7 @@ class Worker:
         message = event.message
         origin = f"{message.topic}/{message.partition}/{message.offset}"
         topic, handler = self._handlers[message.topic]
-        self._in_hand[message.tp] = self._runtime.clock.monotonic_ns()
+        self._progress.begin(message.tp)
         try:
             if isinstance(event.value, Undecodable):
                 await self._dead_letter(origin, event.value.reason, event.value.raw, "")
@@ -265,9 +257,9 @@ class Worker:
                 except Exception as error:  # noqa: BLE001  # the boundary of a handler: whatever it was, the stream goes on and someone is told
                     await self._failure(topic, origin, event.value, error)
         finally:
-            del self._in_hand[message.tp]
-        self._handled += 1
-        self._next[message.tp] = self._uncommitted[message.tp] = message.offset + 1
+            self._progress.end(message.tp)
+        self._progress.done(message.tp, message.offset)
+        self._uncommitted[message.tp] = message.offset + 1
         self._to_commit.set()
 
     async def _publish(self, outgoing: Sequence[Outgoing[Any]]) -> None:

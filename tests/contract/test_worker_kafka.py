@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 import pytest
-from aiokafka import AIOKafkaProducer  # type: ignore[import-untyped]  # aiokafka is untyped
+from aiokafka import AIOKafkaProducer, TopicPartition  # type: ignore[import-untyped]  # aiokafka is untyped
+from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete  # type: ignore[import-untyped]  # aiokafka is untyped
 
 from shared.bus.kafka import KafkaBus
 from shared.config.services import KafkaBus as KafkaConfig
 from shared.domain.clock import SystemClock
 from shared.messages import DeadLetter
 from shared.topics import DEAD_LETTERS, DETECTIONS
-from tests.contract.worker_contract import Story, WorkerContract, story, until
+from tests.contract.worker_contract import Story, WorkerContract, detections, story, until
 from tests.support.kafka import KafkaServer
 
 __all__ = ["story"]  # a fixture
@@ -46,3 +47,22 @@ async def test_bytes_that_are_no_message_become_a_dead_letter_and_the_stream_goe
     assert isinstance(letter, DeadLetter)
     assert letter.origin.startswith("detections/1/")
     assert letter.raw == b"{not json"
+
+
+async def test_messages_that_have_expired_are_not_waited_for(story: Story, broker: KafkaServer) -> None:
+    """After an outage longer than the topic's retention what was not read is gone: that is no backlog, and the worker is not stuck."""
+    first = await story.worker("a")
+    await story.publish([1], [0])
+    await until(lambda: story.of(1) == [0], story.handled)
+    await first.stop()
+    await story.publish([1], range(1, 6))
+    admin = AIOKafkaAdminClient(bootstrap_servers=broker.address)
+    await admin.start()
+    everything = RecordsToDelete(before_offset=-1)  # up to the newest
+    await admin.delete_records({TopicPartition(DETECTIONS.name, DETECTIONS.partition_of(detections("", 1, 0))): everything})
+    await admin.close()
+    second = await story.worker("b")
+    await until(lambda: second.health().details["lag"] == 5, "it has heard where the partition ends")
+    await until(lambda: second.health().details["lag"] == 0, "and that it begins there too")
+    await story.publish([1], [6])
+    await until(lambda: story.of(1) == [0, 6], story.handled)
