@@ -20,8 +20,9 @@ from typing import Any
 
 from services.cli.demo.scene import GATE, build_scenes
 from services.cli.demo.simulated import CameraSpec
-from tests.support.recorder import Recorder, recorder, wait_for
+from tests.support.recorder import Recorder, recorder
 from tests.support.rtsp import SimulatorThread, camera_simulator
+from tests.support.waiting import wait_for
 from tests.support.webhooks import TEST_SECRET, Centre, monitoring_centre
 
 NS_PER_MS = 1_000_000

@@ -12,8 +12,9 @@ from services.cli.demo.simulated import CameraSpec
 from tests.support.clips import make_clip
 from tests.support.kafka import KafkaMissing, KafkaServer
 from tests.support.ports import free_port
-from tests.support.recorder import Recorder, count_frames, wait_for
+from tests.support.recorder import Recorder, count_frames
 from tests.support.rtsp import camera_simulator
+from tests.support.waiting import wait_for
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 

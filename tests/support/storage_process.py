@@ -11,9 +11,9 @@ from collections import deque
 from pathlib import Path
 
 from shared.bus.port import Position
+from shared.domain.clock import NS_PER_S
 from shared.messages import SegmentMessage
 from shared.topics import SEGMENTS
-from shared.domain.clock import NS_PER_S
 from tests.support.segments import START_NS, Feed
 from tests.support.storing import Storing, site, storing
 
