@@ -21,12 +21,13 @@ from services.storage.adapters.cleaner import Cleaner
 from services.storage.adapters.finder import Usage
 from services.storage.adapters.layout import Layout
 from services.storage.adapters.ledger import Ledger
+from services.storage.adapters.modes import ChannelMode
 from services.storage.adapters.notices import Notices
 from services.storage.adapters.picture import Pictures
 from services.storage.adapters.reader import Reader
 from services.storage.adapters.reconcile import Reconciler
 from services.storage.adapters.snapshots import Snapshots
-from services.storage.adapters.writer import ChannelMode, Writer
+from services.storage.adapters.writer import Writer
 from services.storage.core.model import Recording
 from services.storage.core.policy import ChannelLimits, Limits, Space, with_channels
 from services.storage.core.timeline import BarSpan, bar

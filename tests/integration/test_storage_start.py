@@ -83,6 +83,26 @@ async def test_a_database_that_goes_and_comes_back_costs_nothing(tmp_path: Path,
     assert await store.check() == []
 
 
+async def test_a_database_that_breaks_off_again_and_again_loses_and_doubles_nothing(tmp_path: Path, postgres: PostgresServer) -> None:
+    """Whether a transaction that was cut off was committed, nobody knows: it must not matter."""
+    config = site("door", "yard", database={"url": postgres.database()}, storage={"file_s": 6})
+    feeds = Feed("door", 1), Feed("yard", 2)
+    try:
+        async with storing(tmp_path, config) as store:
+            for number in range(6):
+                pending = await store.send(*(message for _ in range(12) for message in (feeds[0].next(), feeds[1].next())))
+                await asyncio.wait(pending[: 1 + number * 3])
+                postgres.kill()
+                await asyncio.to_thread(postgres.restart)
+                await asyncio.wait_for(asyncio.gather(*pending), 60)
+        assert sum(len(feed.made) for feed in feeds) == 144
+        async with storing(tmp_path, config) as store:
+            assert sum(r["frames"] for r in await store.recordings()) == 1440
+    finally:
+        postgres.restart()
+    assert await store.check() == []
+
+
 async def test_a_file_in_the_way_of_the_catalogue_is_waited_out(tmp_path: Path) -> None:
     (tmp_path / "db" / "catalogue.sqlite").mkdir(parents=True)
     async with begun(tmp_path, site("door")) as store:

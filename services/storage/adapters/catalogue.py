@@ -12,11 +12,11 @@ from dataclasses import asdict
 from functools import partial
 from typing import Any
 
-from sqlalchemy import Connection, Update, delete, insert, or_, select, update
+from sqlalchemy import Connection, Update, bindparam, delete, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.storage.adapters.database import Database
-from services.storage.adapters.finder import CLOSED, Finder, spans_of
+from services.storage.adapters.finder import CLOSED, SEGMENT_FIELDS, Finder, spans_of
 from services.storage.adapters.tables import channel_limits, recordings, segments, store
 from services.storage.core.model import Kind, Recording, Span, State, StoredSegment
 from services.storage.core.policy import ChannelLimits
@@ -24,6 +24,13 @@ from services.storage.core.recording import touches
 
 #: Ids asked for in one statement (SQLite takes 32,766 parameters).
 _CHUNK = 500
+# Made once: making a statement costs more than running it.
+_GROW = (
+    update(recordings)
+    .where(recordings.c.id == bindparam("of_id"))
+    .values({name: bindparam(name) for name in ("end_ns", "size_bytes", "frames", "kind")})
+)
+_ADD = insert(segments)
 
 
 class Catalogue(Finder):
@@ -199,12 +206,14 @@ def _commit(connection: Connection, changed: Sequence[Recording], new: set[str],
     rows = [{**_row(r), "kind": kinds[r.id].value} for r in changed if r.id in new]
     if rows:
         connection.execute(insert(recordings), rows)
-    for recording in changed:
-        if recording.id not in new:
-            values = {"end_ns": recording.end_ns, "size_bytes": recording.size_bytes, "frames": recording.frames}
-            query = update(recordings).where(recordings.c.id == recording.id)
-            connection.execute(query.values({**values, "kind": kinds[recording.id].value}))
-    connection.execute(insert(segments), [asdict(segment) for segment in added])
+    grown = [
+        {"of_id": r.id, "end_ns": r.end_ns, "size_bytes": r.size_bytes, "frames": r.frames, "kind": kinds[r.id].value}
+        for r in changed
+        if r.id not in new
+    ]
+    if grown:
+        connection.execute(_GROW, grown)
+    connection.execute(_ADD, [{name: getattr(segment, name) for name in SEGMENT_FIELDS} for segment in added])
     return kinds
 
 

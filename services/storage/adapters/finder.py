@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, and_, func, or_, select
+from sqlalchemy import BigInteger, ColumnElement, Connection, RowMapping, and_, bindparam, func, or_, select
 
 from services.storage.adapters.database import Lane
 from services.storage.adapters.tables import actions, recordings, segments, snapshots
@@ -14,11 +14,18 @@ from shared.domain.clock import NS_PER_S
 from shared.messages import ActionKind
 
 _RECORDING_FIELDS = tuple(field.name for field in fields(Recording))
-_SEGMENT_FIELDS = tuple(field.name for field in fields(StoredSegment))
+SEGMENT_FIELDS = tuple(field.name for field in fields(StoredSegment))
 #: States that a recording can be deleted from.
 CLOSED = (State.CLOSED.value, State.UPLOADED.value)
 #: A file is no longer than this: without the bound the index could not stop looking at older and older files.
 _LONGEST_NS = 3 * 3600 * NS_PER_S
+# Made once: making a statement costs more than running it, and the writer runs this one with each group.
+_SPANS = select(actions.c.id, actions.c.channel, actions.c.from_ns, actions.c.to_ns).where(
+    actions.c.channel.in_(bindparam("channels", expanding=True)),
+    actions.c.kind == ActionKind.RECORD.value,
+    actions.c.to_ns > bindparam("after_ns", type_=BigInteger),
+    actions.c.from_ns < bindparam("before_ns", type_=BigInteger),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,14 +112,8 @@ class Finder:
 
 def spans_of(connection: Connection, channels: Iterable[str], from_ns: int, to_ns: int) -> dict[str, list[Span]]:
     """Alarm spans that touch the time, by channel."""
-    query = select(actions.c.id, actions.c.channel, actions.c.from_ns, actions.c.to_ns).where(
-        actions.c.channel.in_(sorted(set(channels))),
-        actions.c.kind == ActionKind.RECORD.value,
-        actions.c.to_ns > from_ns,
-        actions.c.from_ns < to_ns,
-    )
     result: dict[str, list[Span]] = {}
-    for row in connection.execute(query):
+    for row in connection.execute(_SPANS, {"channels": sorted(set(channels)), "after_ns": from_ns, "before_ns": to_ns}):
         result.setdefault(row.channel, []).append(Span(row.id, row.channel, row.from_ns, row.to_ns))
     return result
 
@@ -152,4 +153,4 @@ def _recording(row: RowMapping) -> Recording:
 
 
 def _segment(row: RowMapping) -> StoredSegment:
-    return StoredSegment(**{name: row[name] for name in _SEGMENT_FIELDS})
+    return StoredSegment(**{name: row[name] for name in SEGMENT_FIELDS})

@@ -8,21 +8,26 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
+import structlog
+
 from services.storage import metrics
 from services.storage.adapters import disk
 from services.storage.adapters.catalogue import Catalogue
 from services.storage.adapters.layout import Layout
 from services.storage.adapters.ledger import Ledger
+from services.storage.adapters.modes import ChannelMode
 from services.storage.core.footer import footer
 from services.storage.core.model import Kind, Recording, Span, StoredSegment, object_key
 from services.storage.core.placing import KindOf, OpenFile, Placed, place
-from services.storage.core.recording import kind_of, touches
+from services.storage.core.recording import touches
 from services.storage.core.waiting import Head
-from shared.config.channels import RecordingConfig, RecordMode
+from shared.config.channels import RecordMode
 from shared.domain.clock import Clock, seconds_to_ns
+from shared.domain.errors import CatalogueError
 from shared.domain.media import StreamKind
-from shared.domain.schedule import Schedule, active
 from shared.messages import SegmentMessage
+
+log = structlog.get_logger(__name__)
 
 StreamKey = tuple[str, str]  # channel, stream
 
@@ -30,25 +35,6 @@ StreamKey = tuple[str, str]  # channel, stream
 OVERHEAD_BYTES = 256 * 1024
 #: A file that has got nothing for this long is ended: its camera is away.
 IDLE_S = 30.0
-
-
-@dataclass(frozen=True, slots=True)
-class ChannelMode:
-    """How a channel is recorded."""
-
-    mode: RecordMode = RecordMode.ALWAYS
-    schedule: Schedule | None = None
-
-    @classmethod
-    def of(cls, config: RecordingConfig, schedules: Mapping[str, Schedule]) -> ChannelMode:
-        return cls(config.mode, None if config.schedule is None else schedules[config.schedule])
-
-    def kind_of(self, spans: Sequence[Span]) -> KindOf:
-        def kind(start_ns: int, end_ns: int) -> Kind | None:
-            in_schedule = self.schedule is not None and active(self.schedule, start_ns)
-            return kind_of(self.mode, in_schedule=in_schedule, spans=spans, start_ns=start_ns, end_ns=end_ns)
-
-        return kind
 
 
 @dataclass(slots=True)
@@ -77,6 +63,7 @@ class Writer:
         self._file_s, self._modes = file_s, modes
         self._open: dict[StreamKey, _Open] = {}
         self._heads: dict[StreamKey, Head] = {}
+        self._doubtful: dict[str, Recording] = {}  # recordings of a transaction of which nobody knows whether it was committed
         self._pool = ThreadPoolExecutor(4, thread_name_prefix="storage-disk")
         self._lock = asyncio.Lock()
 
@@ -102,19 +89,68 @@ class Writer:
 
     async def _store(self, messages: Sequence[SegmentMessage]) -> Outcome:
         async with self._lock:
-            known, spans = await self._catalogue.survey(
-                [message.segment_id for message in messages],
-                {message.channel for message in messages},
-                min(message.start_ns for message in messages),
-                max(message.end_ns for message in messages),
-            )
+            known, spans = await self._survey(messages)
             groups: dict[StreamKey, dict[str, SegmentMessage]] = {}
             for message in messages:
                 if message.segment_id not in known:
                     groups.setdefault((message.channel, message.stream.value), {}).setdefault(message.segment_id, message)
             placed = await self._write(groups, spans)
-            await self._record(placed)
-            return self._settle(messages, groups, placed)
+            try:
+                await self._record(placed)
+            except CatalogueError:
+                self._doubt(placed)
+                raise
+            outcome = self._settle(messages, groups, placed)
+            outcome.ended += await self._resolved({*outcome.ended, *(held.file.recording.id for held in self._open.values())})
+            return outcome
+
+    async def _survey(self, messages: Sequence[SegmentMessage]) -> tuple[set[str], Mapping[str, list[Span]]]:
+        """Which of them are stored already, and alarm spans where a segment's kind depends on them. Mostly nobody needs to be asked."""
+        if not self._doubtful and self._all_follow(messages):
+            return set(), {}
+        return await self._catalogue.survey(
+            [message.segment_id for message in messages],
+            {message.channel for message in messages},
+            min(message.start_ns for message in messages),
+            max(message.end_ns for message in messages),
+        )
+
+    def _all_follow(self, messages: Sequence[SegmentMessage]) -> bool:
+        """Whether each is the next in the session of its open file, so that it cannot be known, and is kept whatever alarms want.
+
+        Were one known after all, the catalogue would refuse it (an id is stored once), and it would be asked.
+        """
+        last = {key: (held.file.session, held.file.last_sequence) for key, held in self._open.items()}
+        for message in messages:
+            key = (message.channel, message.stream.value)
+            always = self._modes.get(message.channel, ChannelMode()).mode in (RecordMode.ALWAYS, RecordMode.OFF)
+            if not always or last.get(key) != (message.session, message.sequence - 1):
+                return False
+            last[key] = (message.session, message.sequence)
+        return True
+
+    def _doubt(self, placed: Mapping[StreamKey, Placed]) -> None:
+        """The catalogue broke off: it may have the group or not. Nothing goes on in these files; they end where the catalogue says."""
+        for key, one in placed.items():
+            held = self._open.pop(key, None)
+            if held is not None:
+                self._doubtful[held.file.recording.id] = held.file.recording
+            self._doubtful |= one.changed
+
+    async def _resolved(self, certain: set[str]) -> list[str]:
+        """Doubtful recordings that the catalogue has, to be ended. The files of the others are removed: nothing of them is stored."""
+        ended = []
+        try:
+            for id_, recording in list(self._doubtful.items()):
+                if id_ not in certain:
+                    if await self._catalogue.get(id_) is not None:
+                        ended.append(id_)
+                    else:
+                        await asyncio.to_thread(self._layout.path(recording).unlink, missing_ok=True)
+                del self._doubtful[id_]
+        except (CatalogueError, OSError) as error:  # after the next group then
+            log.warning("it is not known yet where some recordings end", error=str(error))
+        return ended
 
     async def _write(
         self, groups: Mapping[StreamKey, Mapping[str, SegmentMessage]], spans: Mapping[str, list[Span]]
