@@ -152,7 +152,7 @@ class Wiring:
 
     def _report_dropped(self, reporter: Reporter) -> None:
         if isinstance(self.bus, EmbeddedBus):
-            self.bus.on_dropped = lambda topic, count: self._reports.run(
+            self.bus.kept.on_dropped = lambda topic, count: self._reports.run(
                 f"report of dropped {topic.name}",
                 reporter.tell(f"{topic.name.replace('-', '_')}.dropped", f"the {count} oldest of {topic.name} gave way for new ones"),
             )

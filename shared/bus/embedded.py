@@ -17,17 +17,14 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
-import structlog
-
 from shared.bus.groups import assign
-from shared.bus.journal import OnFile
-from shared.bus.kept import KeptPartition
+from shared.bus.kept import KeptTopics
 from shared.bus.log import PartitionLog
 from shared.bus.port import Position, Record
 from shared.bus.reader import EmbeddedConsumer, Partition, TopicPartition, Waiting
@@ -36,8 +33,6 @@ from shared.domain.errors import BusUnavailable, MessageTooLarge
 from shared.domain.media import Picture
 from shared.messages import Message
 from shared.topics import ALL, Topic
-
-log = structlog.get_logger(__name__)
 
 M = TypeVar("M", bound=Message)
 
@@ -99,14 +94,7 @@ class EmbeddedBus:
 
     def __init__(self, clock: Clock, data_dir: Path | None = None, topics: Sequence[Topic[Any]] = ALL) -> None:
         self._clock = clock
-        #: Called with a kept topic and how many of its oldest messages gave way for newer ones.
-        self.on_dropped: Callable[[Topic[Any], int], None] = lambda topic, count: None
-        self._kept = {
-            topic.name: KeptPartition(topic, data_dir / topic.name, clock, partial(self._dropped, topic))
-            for topic in topics
-            if topic.kept and data_dir is not None
-        }
-        self._filing: set[asyncio.Task[Position]] = set()
+        self.kept = KeptTopics(topics, data_dir, clock)
         self._partitions: dict[TopicPartition, Partition] = {}
         self._groups: dict[str, _Group] = {}
         self._live: set[EmbeddedConsumer] = set()
@@ -126,15 +114,14 @@ class EmbeddedBus:
 
     async def start(self) -> None:
         """As the port says. Raises: BusUnavailable: the files of a kept topic cannot be used."""
-        for name, kept in self._kept.items():
-            self._partitions.pop((name, 0), None)
-            await kept.open()
+        for topic in await self.kept.open():
+            self._partitions.pop((topic.name, 0), None)
         self._running = True
 
     async def stop(self) -> None:
         """Close all consumers; writers that wait, and messages that no group made durable, get `BusUnavailable`."""
         self._running = False
-        await asyncio.gather(*self._filing, return_exceptions=True)
+        await self.kept.settle()
         for consumer in [*self._live, *(member for group in self._groups.values() for member in group.members)]:
             await consumer.close()
         for partition in self._partitions.values():
@@ -152,8 +139,8 @@ class EmbeddedBus:
             raise self._stopped()
         size = _check_size(topic, message)
         partition = self._partition(topic, topic.partition_of(message))
-        if topic.name in self._kept:
-            return await self._file(partition, message)
+        if self.kept.log(topic) is not None:
+            return await self.kept.append(topic, message, written=partial(self._wake, partition))
         if not partition.waiting and partition.log.make_room(size):
             return self._append(partition, message, size)
         waiting = Waiting(message, size, asyncio.get_running_loop().create_future())
@@ -249,41 +236,13 @@ class EmbeddedBus:
 
     async def load(self, partition: Partition, record: Record[Message]) -> Record[Message] | None:
         """What an entry of a kept topic stands for; None: it is gone."""
-        if not isinstance(record.message, OnFile):
-            return record
-        place = record.message.place
-        message = await self._kept[partition.topic.name].load(place) if place is not None else None
-        return None if message is None else replace(record, key=partition.topic.key_of(message), message=message)
+        return await self.kept.load(partition.topic, record)
 
     async def keep_commit(self, group: str, partition: Partition) -> None:
         """What a group has committed of a kept topic outlives the process."""
-        if (kept := self._kept.get(partition.topic.name)) is not None:
-            await kept.keep_commit(group)
+        await self.kept.keep_commit(partition.topic, group)
 
     # -- inside
-
-    async def _file(self, partition: Partition, message: Message) -> asyncio.Future[Position]:
-        """To a kept topic. It goes on when its writer is cancelled: what is half written is a message too."""
-        task = asyncio.create_task(self._append_to_file(partition, message))
-        self._filing.add(task)
-        task.add_done_callback(self._filed)
-        await asyncio.wait([task])
-        return task
-
-    async def _append_to_file(self, partition: Partition, message: Message) -> Position:
-        offset = await self._kept[partition.topic.name].append(message)
-        for reader in partition.readers:
-            reader.wake(partition)
-        return Position(partition.topic.name, partition.number, offset)
-
-    def _filed(self, task: asyncio.Task[Position]) -> None:
-        self._filing.discard(task)
-        if not task.cancelled():
-            task.exception()  # the owner may have gone already: not an error that nobody saw
-
-    def _dropped(self, topic: Topic[Any], count: int) -> None:
-        log.warning("the oldest kept messages were dropped to make room", topic=topic.name, messages=count)
-        self.on_dropped(topic, count)
 
     def _append(self, partition: Partition, message: Message, size: int) -> asyncio.Future[Position]:
         offset = partition.log.append(self._clock.now_ns(), message, size)
@@ -292,17 +251,20 @@ class EmbeddedBus:
             partition.unacknowledged.append((offset, acknowledged))
         else:
             acknowledged.set_result(Position(partition.topic.name, partition.number, offset))
+        self._wake(partition)
+        return acknowledged
+
+    def _wake(self, partition: Partition) -> None:
         for reader in partition.readers:
             reader.wake(partition)
-        return acknowledged
 
     def _partition(self, topic: Topic[Any], number: int) -> Partition:
         key = (topic.name, number)
         partition = self._partitions.get(key)
         if partition is None:
-            kept = self._kept.get(topic.name)
-            messages = kept.log if kept is not None else PartitionLog(topic.capacity, topic.capacity_bytes, topic.on_full, topic.durable_by)
-            partition = self._partitions[key] = Partition(topic, number, messages)
+            kept = self.kept.log(topic)
+            log = PartitionLog(topic.capacity, topic.capacity_bytes, topic.on_full, topic.durable_by) if kept is None else kept
+            partition = self._partitions[key] = Partition(topic, number, log)
         return partition
 
     def _partitions_of(self, topics: Iterable[Topic[Any]], number: int | None = None) -> list[Partition]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -11,6 +13,7 @@ import structlog
 
 from shared.bus.journal import FILES, Journal, OnFile, Place, frame_bytes
 from shared.bus.log import PartitionLog
+from shared.bus.port import Position, Record
 from shared.domain.clock import Clock
 from shared.domain.errors import BusUnavailable, UndecodableMessage
 from shared.messages import Message
@@ -111,3 +114,69 @@ class KeptPartition:
             return await asyncio.to_thread(work)
         except OSError as error:
             raise BusUnavailable(f"the files cannot be used: {error.strerror}", where=str(self._journal.folder)) from error
+
+
+class KeptTopics:
+    """All kept topics of a bus.
+
+    Args:
+        data_dir: their folders are below it; None: nothing is kept.
+    """
+
+    def __init__(self, topics: Sequence[Topic[Any]], data_dir: Path | None, clock: Clock) -> None:
+        #: Called with a topic and how many of its oldest messages gave way for newer ones.
+        self.on_dropped: Callable[[Topic[Any], int], None] = lambda topic, count: None
+        self._topics = tuple(topic for topic in topics if topic.kept and data_dir is not None)
+        folder = data_dir or Path()
+        self._kept = {topic.name: KeptPartition(topic, folder / topic.name, clock, partial(self._dropped, topic)) for topic in self._topics}
+        self._under_way: set[asyncio.Task[Position]] = set()
+
+    async def open(self) -> tuple[Topic[Any], ...]:
+        """Take up what earlier runs have kept, of which topics is returned. Raises: BusUnavailable: the files cannot be used."""
+        for kept in self._kept.values():
+            await kept.open()
+        return self._topics
+
+    async def settle(self) -> None:
+        """Wait for what is being written."""
+        await asyncio.gather(*self._under_way, return_exceptions=True)
+
+    def log(self, topic: Topic[Any]) -> PartitionLog | None:
+        """The index of a topic; None: it is not kept."""
+        kept = self._kept.get(topic.name)
+        return kept.log if kept is not None else None
+
+    async def append(self, topic: Topic[Any], message: Message, written: Callable[[], None]) -> asyncio.Future[Position]:
+        """Write a message, then call `written`. It goes on when its writer is cancelled: what is half written is a message too."""
+        task = asyncio.create_task(self._append(topic, message, written))
+        self._under_way.add(task)
+        task.add_done_callback(self._done)
+        await asyncio.wait([task])
+        return task
+
+    async def _append(self, topic: Topic[Any], message: Message, written: Callable[[], None]) -> Position:
+        offset = await self._kept[topic.name].append(message)
+        written()
+        return Position(topic.name, 0, offset)
+
+    def _done(self, task: asyncio.Task[Position]) -> None:
+        self._under_way.discard(task)
+        if not task.cancelled():
+            task.exception()  # the owner may have gone already: not an error that nobody saw
+
+    async def load(self, topic: Topic[Any], record: Record[Message]) -> Record[Message] | None:
+        """The record with its message in place of the entry of the index; None: it is gone, or damaged."""
+        if not isinstance(record.message, OnFile):
+            return record
+        place = record.message.place
+        message = await self._kept[topic.name].load(place) if place is not None else None
+        return None if message is None else replace(record, key=topic.key_of(message), message=message)
+
+    async def keep_commit(self, topic: Topic[Any], group: str) -> None:
+        """What a group has committed outlives the process. Raises: BusUnavailable: it cannot be written."""
+        if (kept := self._kept.get(topic.name)) is not None:
+            await kept.keep_commit(group)
+
+    def _dropped(self, topic: Topic[Any], count: int) -> None:
+        log.warning("the oldest kept messages were dropped to make room", topic=topic.name, messages=count)
+        self.on_dropped(topic, count)

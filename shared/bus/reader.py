@@ -98,9 +98,12 @@ class EmbeddedConsumer:
         if self.group is None:
             return
         for position in positions:
-            partition = self._owned.get((position.topic, position.partition))
+            key = (position.topic, position.partition)
+            partition = self._owned.get(key)
             if partition is not None:  # else it has moved to another member, which starts at the committed offset
                 self._bus.commit(self.group, partition, position.offset + 1)
+                # The partition may have left and come back since the message was read: what is handled now is not read again.
+                self._positions[key] = max(self._positions[key], min(position.offset + 1, partition.log.end))
                 if partition.topic.kept:
                     await self._bus.keep_commit(self.group, partition)
 

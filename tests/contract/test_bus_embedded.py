@@ -220,3 +220,14 @@ async def test_partitions_are_handed_over_in_peace(bus: EmbeddedBus, topics: Top
 
 async def test_every_declared_topic_can_be_opened(bus: EmbeddedBus) -> None:
     await bus.consumer(ALL, group="everything")
+
+
+async def test_what_is_committed_after_its_partition_left_and_came_back_is_not_read_again(bus: EmbeddedBus, topics: Topics) -> None:
+    first = await bus.consumer([topics.events], group="g")
+    for number in range(4):
+        await bus.publish(topics.events, event(number, number))
+    records = await read(first, 4)
+    for other in [await bus.consumer([topics.events], group="g") for _ in range(3)]:
+        await other.close()
+    await first.commit(positions(records))
+    assert await first.poll(timeout_s=0) == []

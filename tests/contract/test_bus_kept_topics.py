@@ -127,7 +127,7 @@ async def test_a_writer_that_is_cancelled_leaves_a_whole_letter(tmp_path: Path) 
 async def test_the_oldest_give_way_on_disk_and_that_is_told(tmp_path: Path) -> None:
     bus = await started(tmp_path, topic=SMALL)
     dropped: list[int] = []
-    bus.on_dropped = lambda topic, count: dropped.append(count)
+    bus.kept.on_dropped = lambda topic, count: dropped.append(count)
     for number in range(60):
         await bus.publish(SMALL, letter(number, 4000))
         assert disk_bytes(tmp_path) <= SMALL.capacity_bytes

@@ -78,6 +78,18 @@ def test_it_says_where_the_page_is_and_stops_in_order(tmp_path: Path, number: si
     assert (tmp_path / "data" / "log" / "vedette.log").exists()
 
 
+@pytest.mark.parametrize("said", ["Vedette", "ingest: started", "storage: started"])
+def test_ctrl_c_while_it_starts_stops_what_has_started_and_nothing_fails(tmp_path: Path, said: str) -> None:
+    with running(site(tmp_path)) as vedette:
+        vedette.until(said)
+        vedette.process.send_signal(signal.SIGINT)
+        rest = vedette.rest()
+        assert vedette.process.returncode in (0, 130)  # 130: before the first service was begun
+    assert not [line for line in rest if "failed" in line or "Traceback" in line]
+    with running(tmp_path / "site.yml") as again:  # the folder is free, and what had been begun in it does no harm
+        again.until("storage: started")
+
+
 def test_a_camera_that_cannot_be_reached_is_told_once_on_the_terminal_and_in_the_log(tmp_path: Path) -> None:
     """Nobody listens on port 1; the camera is dialled again and again, and its status comes again and again."""
     camera = "ingest: {reconnect_min_s: 0.2, reconnect_max_s: 0.2, status_every_s: 1}\n"

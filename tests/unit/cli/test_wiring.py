@@ -219,7 +219,7 @@ async def test_dead_letters_that_give_way_are_reported(tmp_path: Path) -> None:
     await wiring.start(silent)
     events = await wiring.bus.consumer([EVENTS], group=None)
     assert isinstance(wiring.bus, EmbeddedBus)
-    wiring.bus.on_dropped(DEAD_LETTERS, 7)
+    wiring.bus.kept.on_dropped(DEAD_LETTERS, 7)
     (record, *_) = await events.poll(timeout_s=20)
     assert isinstance(record.message, EventMessage)
     assert (record.message.source, record.message.message) == ("dead_letters.dropped", "the 7 oldest of dead-letters gave way for new ones")
