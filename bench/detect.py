@@ -1,6 +1,6 @@
 """Detection: frames/s of Vedette's engines against plain Ultralytics `predict`, same weights, same input size, same frames, same run.
 
-    python bench/detect.py [--frames 96] [--rounds 3]
+    python bench/detect.py [--frames 96] [--rounds 3] [--only OpenVINO]
 
 Both sides work on the same slice of a dozen frames, in turns (A B, B A, A B ...), so that whatever else the machine does hits both: a pair
 takes about a second. The ratio is the median of the pairs' ratios, told with its quartiles. Boxes are compared with those of `predict`.
@@ -157,6 +157,7 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--frames", type=int, default=96)
     arguments.add_argument("--rounds", type=int, default=3)
+    arguments.add_argument("--only", default="", help="rows whose name begins like this")
     chosen = arguments.parse_args()
     manager = ModelManager()
     weights = manager.get("yolov8n")
@@ -176,8 +177,9 @@ def main() -> None:
     print("| engine, against predict            | frames/s  | predict's | ratio (quartiles) |\n|---|---|---|---|")
     for name, engine in engines:
         torch.set_num_threads(default)
-        compare(f"{name}, its defaults", in_batches(engine), predict, pictures, chosen.rounds, 0)
-        compare(f"{name}, torch on all cores", in_batches(engine), predict, pictures, chosen.rounds, cores)
+        for row, threads in ((f"{name}, its defaults", 0), (f"{name}, torch on all cores", cores)):
+            if row.startswith(chosen.only):
+                compare(row, in_batches(engine), predict, pictures, chosen.rounds, threads)
     print("\n| engine | recall at IoU 0.5 | mean IoU | boxes of predict |\n|---|---|---|---|")
     for name, engine in engines:
         recall, overlap, total = agreement(engine.detect(pictures), true)
