@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sqlalchemy import ColumnElement, and_, func, or_, select
+from sqlalchemy import ColumnElement, and_, func, inspect, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.alarms.adapters.deliveries import DEAD, DELIVERED, QUEUED
@@ -34,6 +34,8 @@ async def check(site: SiteConfig, data_dir: Path, now_ns: int) -> list[str]:
     try:
         async with engine.connect() as plain:
             connection = await plain.execution_options(**{READ_ONLY: True})
+            if not await connection.run_sync(lambda sync: inspect(sync).has_table(alarms.name)):
+                return []  # stopped before its first start was through
             return [
                 *await _alarms(connection),
                 *await _hits(connection, now_ns - seconds_to_ns(site.alarms.keep_events_days * DAY_S)),

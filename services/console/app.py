@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import ipaddress
 import socket
 from collections.abc import Iterator, Sequence
@@ -28,6 +29,12 @@ GRACE_S = 3
 #: Kernel send buffer of each connection: what a slow line holds of stale pictures at most.
 _SEND_BUFFER_BYTES = 256 * 1024
 _BACKLOG = 128
+_ADDRESS_HINT = "set console.host to an address of this machine"
+_HINTS = {
+    errno.EADDRINUSE: "another program uses the port: stop it or set console.port (0: any free one)",
+    errno.EADDRNOTAVAIL: _ADDRESS_HINT,
+    errno.EACCES: "ports below 1024 need a privilege: set console.port to a higher one",
+}
 
 
 class ConsoleService:
@@ -157,7 +164,7 @@ def _listen(host: str, port: int) -> socket.socket:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         listener = socket.socket(family, kind, protocol)
     except OSError as error:
-        raise ConfigError(f"cannot listen: {error.strerror}", where=where, hint="set console.host to an address of this machine") from error
+        raise ConfigError(f"cannot listen: {error.strerror}", where=where, hint=_ADDRESS_HINT) from error
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
@@ -166,7 +173,7 @@ def _listen(host: str, port: int) -> socket.socket:
         listener.setblocking(False)
     except OSError as error:
         listener.close()
-        hint = "another program uses the port: stop it or set console.port (0: any free one)"
+        hint = _HINTS.get(error.errno or 0, "set console.host and console.port to others")
         raise ConfigError(f"cannot listen: {error.strerror}", where=where, hint=hint) from error
     return listener
 

@@ -270,7 +270,9 @@ class StorageService:
 
 def limits_of(site: SiteConfig) -> Limits:
     """The limits that a site's configuration asks for."""
-    limits = Limits(site.storage.when_full, site.storage.min_free_bytes, site.storage.max_bytes)
+    storage = site.storage
+    spool_bytes = site.ingest.spool_max_bytes if isinstance(site.objects, LocalObjects) else 0  # objects elsewhere are no room here
+    limits = Limits(storage.when_full, storage.min_free_bytes, storage.max_bytes, spool_bytes=spool_bytes)
     return with_channels(limits, channel_limits(site), quota_mode=site.storage.quota_mode)
 
 

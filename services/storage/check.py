@@ -57,10 +57,11 @@ async def problems(site: SiteConfig, data_dir: Path, *, deep: bool) -> list[Prob
     catalogue = Catalogue(database_url(site.database, data_dir, DATABASE))
     store = object_store(site.objects, data_dir, site.storage.bucket)
     pictures = object_store(site.objects, data_dir, site.storage.snapshots_bucket)
-    if isinstance(site.objects, LocalObjects) and not (site.objects.root or data_dir / "objects").exists():
-        return [Problem(Invariant.S2, "objects", "the folder of the object store is missing")]
     try:
         await catalogue.start()
+        if isinstance(site.objects, LocalObjects) and not (site.objects.root or data_dir / "objects").exists():
+            stored = await catalogue.in_state(State.UPLOADED, limit=1)
+            return [Problem(Invariant.S2, "objects", "the folder of the object store is missing")] if stored else []
         await store.start()
         await pictures.start()
         checker = _Checker(site, layout, catalogue, store, deep)

@@ -289,3 +289,10 @@ async def test_what_is_wrong_with_a_request_is_said_without_repeating_it(tmp_pat
         assert {problem["loc"][-1] for problem in answer.json()["detail"]} == {"password", "colour"}
         assert "ppp" not in answer.text
         assert (await client.post("/api/session", content=b"x" * 2_000_000)).status_code == 413
+
+
+@pytest.mark.parametrize("host", ["192.0.2.1", "no.such.host.invalid"])
+async def test_an_address_that_is_not_of_this_machine_is_told_so(tmp_path: Path, host: str) -> None:
+    with pytest.raises(ConfigError, match="an address of this machine"):
+        async with stand.running(tmp_path, stand.site_of(host=host)):
+            pass

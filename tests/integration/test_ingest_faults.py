@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import deque
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -23,10 +24,12 @@ from av.video.stream import VideoStream
 from services.cli.demo.faults import CloseConnections, PacketLoss, SenderClockOffset, Silence, SwitchSource, TimestampJump
 from services.cli.demo.rtsp_auth import Credentials
 from services.cli.demo.simulated import CameraSpec
+from services.ingest.adapters.camera import Camera, Opening
 from services.ingest.adapters.spool import Spool
+from shared.config.channels import StreamConfig
 from shared.config.services import MIB
 from shared.domain.clock import SystemClock, seconds_to_ns
-from shared.domain.errors import VedetteError
+from shared.domain.errors import CameraError, VedetteError
 from shared.domain.media import VideoCodec
 from shared.messages.media import ChannelState, Discontinuity
 from shared.obs.metrics import REGISTRY
@@ -395,3 +398,17 @@ def test_kill_9_loses_at_most_the_open_group_of_pictures(tmp_path: Path, clip: P
             assert last is None or segment.start_ns == last.end_ns
             frames, last = frames + segment.frames, segment
         assert frames >= ran_s * FPS - FPS - 5  # a group of ten, and what was on its way
+
+
+@pytest.mark.parametrize("frames", [1, 2, 5])
+def test_a_stream_that_ends_at_once_has_ended_and_no_more(tmp_path: Path, frames: int) -> None:
+    """Its first frames have no decoding time yet."""
+    clip = make_clip(tmp_path / "clip.mp4", seconds=frames / 10, fps=10)
+    with camera_simulator(CameraSpec("/cam", clip, loop=False)) as simulated:
+        config = StreamConfig(url=simulated.url("/cam", with_credentials=False))
+        camera = Camera(Opening(config, False, 5, 5, SystemClock(), threading.Event()))
+        try:
+            with pytest.raises(CameraError, match="ended"):
+                deque(camera.packets(), maxlen=0)
+        finally:
+            camera.close()

@@ -221,7 +221,8 @@ class Camera:
                         break
                 else:
                     yield packet
-            yield from packets
+            for packet in packets:  # `yield from` raises StopIteration from PyAV's generator when it is exhausted already
+                yield packet
         except av.FFmpegError as error:
             raise camera_error(error, self.where) from None
         raise CameraStreamError("the camera ended the stream", where=self.where)

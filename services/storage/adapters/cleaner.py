@@ -18,7 +18,20 @@ from services.storage.adapters.ledger import Ledger
 from services.storage.adapters.notices import Notices
 from services.storage.adapters.snapshots import Snapshot, Snapshots
 from services.storage.core.model import Recording, State
-from services.storage.core.policy import Item, Limits, Shortfall, Space, Victim, headroom, is_low, make_room, oldest, retire, shortfall
+from services.storage.core.policy import (
+    Item,
+    Limits,
+    Shortfall,
+    Space,
+    Victim,
+    headroom,
+    is_low,
+    make_room,
+    oldest,
+    retire,
+    shortfall,
+    with_spool_room,
+)
 from services.storage.core.recording import CLAIM_WINDOW_NS
 from shared.domain.clock import Clock
 from shared.domain.errors import CatalogueError, ObjectStoreError, StorageFull
@@ -105,7 +118,7 @@ class Cleaner:
             if disk_is_full:
                 await asyncio.to_thread(disk.give_ballast, self._layout.ballast)
             await self._finish_deletes()
-            freed = await self._clean(need_bytes, disk_is_full=disk_is_full)
+            freed = await self._clean(need_bytes, self.limits, disk_is_full=disk_is_full)
             return freed > 0 if disk_is_full else await self.has_room(need_bytes)
 
     async def sweep(self) -> None:
@@ -114,7 +127,7 @@ class Cleaner:
             async with self._lock:
                 await self._finish_deletes()
                 space = await self.space()
-                await self._clean(headroom(space, self.limits), disk_is_full=False)
+                await self._clean(headroom(space, self.limits), with_spool_room(self.limits, space))
         except (ObjectStoreError, CatalogueError, StorageFull, disk.DiskError) as error:
             self._failures += 1
             log.warning("old recordings could not be deleted", error=str(error), failures=self._failures)
@@ -149,18 +162,18 @@ class Cleaner:
         await self._archive.remove(await self._catalogue.in_state(State.DELETING))
         await self._snapshots.remove(await self._snapshots.oldest(100_000, deleting=True))
 
-    async def _clean(self, need_bytes: int, *, disk_is_full: bool) -> int:
+    async def _clean(self, need_bytes: int, limits: Limits, *, disk_is_full: bool = False) -> int:
         """Bytes freed."""
         freed = 0
         for _ in range(_ROUNDS):
             space = await self.space()
             if disk_is_full:  # believe the disk, not its statistics: what has been freed since is all that there is
-                space = replace(space, free_bytes=min(space.free_bytes, self.limits.min_free_bytes + freed))
+                space = replace(space, free_bytes=min(space.free_bytes, limits.min_free_bytes + freed))
             found = await self._to_retire()
-            victims = retire(found.items, self.limits, self._clock.now_ns(), self._ledger.unlocked())
+            victims = retire(found.items, limits, self._clock.now_ns(), self._ledger.unlocked())
             if not victims:
-                found = await self._oldest(shortfall(space, self.limits, need_bytes))
-                victims = make_room(found.items, self.limits, space, need_bytes)
+                found = await self._oldest(shortfall(space, limits, need_bytes))
+                victims = make_room(found.items, limits, space, need_bytes)
             if not victims:
                 break
             freed += await self._delete(victims, found)

@@ -19,6 +19,9 @@ HEADROOM_BYTES = 64 * MIB
 HEADROOM_SHARE = 100  # at most the hundredth part of the limit
 #: Under the stop policy people are warned when less than this share of the limit is left.
 LOW_SHARE = 20
+#: Ingest's spool lives on what is free above the threshold: the cleaner leaves it at most this share of the disk, and for its sake
+#: overwrites at most this share of what is kept.
+SPOOL_SHARE, SPOOL_SHARE_OF_KEPT = 20, 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +41,7 @@ class Limits:
         max_bytes: all items together; None: what the disk has.
         quotas: bytes per channel, in quota mode; locked items do not count.
         keep_ns: how long per channel; a channel that is not named keeps for ever.
+        spool_bytes: what a spool on the same disk may hold while storage takes nothing; 0: there is none.
     """
 
     when_full: FullPolicy
@@ -45,6 +49,7 @@ class Limits:
     max_bytes: int | None = None
     quotas: Mapping[str, int] = field(default_factory=dict)
     keep_ns: Mapping[str, int] = field(default_factory=dict)
+    spool_bytes: int = 0
 
 
 def with_channels(limits: Limits, channels: Mapping[str, ChannelLimits], *, quota_mode: bool) -> Limits:
@@ -119,6 +124,15 @@ def headroom(space: Space, limits: Limits) -> int:
     """Bytes that the cleaner keeps free beyond the limits. At least what one writer's group may need is asked for by the writer itself."""
     whole = space.total_bytes if limits.max_bytes is None else limits.max_bytes
     return min(HEADROOM_BYTES, whole // HEADROOM_SHARE)
+
+
+def with_spool_room(limits: Limits, space: Space) -> Limits:
+    """What a sweep keeps to: room for the spool as well, so that an outage of storage costs no footage on a disk that is always full.
+
+    Only the sweep does: the writer would have the oldest deleted in a hurry for what is there to be used up.
+    """
+    room = min(limits.spool_bytes, space.total_bytes // SPOOL_SHARE, space.used_bytes // SPOOL_SHARE_OF_KEPT)
+    return replace(limits, min_free_bytes=limits.min_free_bytes + room)
 
 
 def is_low(space: Space, limits: Limits) -> bool:

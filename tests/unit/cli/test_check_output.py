@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from services.cli.check import Problem, dead_letters, print_dead_letters, print_problems
+from services.cli.check import Problem, check_site, dead_letters, print_dead_letters, print_problems
 from shared.bus.embedded import EmbeddedBus
 from shared.config.load import parse_site
 from shared.domain.clock import ManualClock
@@ -33,6 +33,14 @@ def test_what_the_next_start_repairs_is_told_apart(
     out = capsys.readouterr().out
     assert all(part in out for part in said), out
     assert not any(part in out for part in not_said), out
+
+
+def test_a_store_whose_first_start_was_cut_off_is_in_order(tmp_path: Path) -> None:
+    """Databases without tables, no object store yet."""
+    (tmp_path / "data" / "db").mkdir(parents=True)
+    for name in ("catalogue", "alarms"):
+        (tmp_path / "data" / "db" / f"{name}.sqlite").touch()
+    assert check_site(parse_site("data_dir: data", base_dir=tmp_path), ManualClock(), deep=True) == []
 
 
 async def test_dead_letters_are_named_and_do_not_make_it_fail(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
