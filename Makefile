@@ -9,7 +9,7 @@ PYTHON ?= $(shell for name in python3.13 python3.12 python3.11 python3; do \
 UV_INSTALL := UV_HTTP_TIMEOUT=600 $(BIN)/uv pip install --python $(BIN)/python --constraints constraints.txt --overrides overrides.txt
 PINS := pyproject.toml constraints.txt overrides.txt
 
-.PHONY: help run test test-fast check format bench clean constraints install install-dev
+.PHONY: help run test test-integration test-fast check format bench clean constraints install install-dev
 
 help: ## Show this list.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -18,11 +18,14 @@ run: install ## Install what is missing and run the demo.
 	@echo "Running the demo: $(BIN)/vedette demo"
 	@$(BIN)/vedette demo
 
-test: install-dev ## Run all tests (about 15 minutes).
-	$(BIN)/python -m pytest
+test: install-dev ## Run the tests of the embedded mode (about 20 minutes).
+	$(BIN)/python -m pytest -m "not servers"
+
+test-integration: install-dev ## Run the tests against a real Kafka, MinIO and PostgreSQL.
+	$(BIN)/python -m pytest -m servers
 
 test-fast: install-dev ## Run the tests that take seconds: no cameras, no processes.
-	$(BIN)/python -m pytest tests/unit tests/contract tests/property tests/repo -m "not slow"
+	$(BIN)/python -m pytest tests/unit tests/contract tests/property tests/repo -m "not slow and not servers"
 
 check: install-dev ## Lint, types, import contracts, repository tests.
 	$(BIN)/ruff check .

@@ -1,6 +1,19 @@
 """Fixtures that tests of several services share: servers that are started once."""
 
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import pytest
+
 from tests.support.kafka import broker
 from tests.support.postgres import postgres
 
 __all__ = ["broker", "postgres"]
+
+
+def pytest_collection_modifyitems(items: Iterable[pytest.Item]) -> None:
+    """Whatever asks for a server belongs to `make test-integration`."""
+    for item in items:
+        if {"broker", "postgres"} & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.servers)

@@ -13,7 +13,7 @@ from shared.objects.minio import MinioObjectStore
 from tests.contract.objects_contract import ObjectStoreContract
 from tests.support.minio import minio_server
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(1500)]  # the first run builds the server
+pytestmark = [pytest.mark.integration, pytest.mark.servers, pytest.mark.timeout(1500)]  # the first run builds the server
 
 
 @pytest.fixture(scope="module")

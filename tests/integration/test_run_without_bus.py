@@ -16,7 +16,7 @@ from tests.support.recorder import Recorder, count_frames
 from tests.support.rtsp import camera_simulator
 from tests.support.waiting import wait_for
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.integration, pytest.mark.servers, pytest.mark.timeout(300)]
 
 FPS, SECONDS = 10, 30
 WAITS = "bus: kafka 127.0.0.1:{port}: the broker does not answer (is it running?); it is tried again, and recordings wait in the spool"

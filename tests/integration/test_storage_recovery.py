@@ -21,7 +21,7 @@ from tests.support.minio import minio_server
 from tests.support.segments import START_NS, Feed
 from tests.support.storing import Storing, command, next_of, site, storing, until
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(1500)]  # the first run builds the server
+pytestmark = [pytest.mark.integration, pytest.mark.servers, pytest.mark.timeout(1500)]  # the first run builds the server
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from tests.support.ports import free_port
 from tests.support.segments import Feed
 from tests.support.storing import site, storing, until
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(1500)]  # the first run builds the server
+pytestmark = [pytest.mark.integration, pytest.mark.servers, pytest.mark.timeout(1500)]  # the first run builds the server
 
 
 async def test_recording_goes_on_without_the_store_and_is_handed_over_later(tmp_path: Path) -> None:
