@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationInfo
 from pydantic_core import PydanticCustomError
 
+from shared.config.environment import from_environment, is_reference
 from shared.domain.ids import SLUG_PATTERN
 
 #: Key of the validation context: the folder that relative paths are relative to (that of the configuration file).
@@ -58,11 +58,8 @@ def _resolve_secret(value: object, info: ValidationInfo) -> object:
     """`{env: NAME}` and `{file: PATH}` become the secret's text; plain text is taken as it is."""
     if not isinstance(value, dict):
         return value
-    if set(value) == {"env"}:
-        name = str(value["env"])
-        if name not in os.environ:
-            raise ValueError(f"environment variable {name} is not set")
-        return os.environ[name]
+    if is_reference(value):  # of a document that was not read from a file
+        return from_environment(value)
     if set(value) == {"file"}:
         path = from_base(Path(str(value["file"])), info)
         try:

@@ -37,10 +37,10 @@ def explain(error: ValidationError, source: Source, model: type[BaseModel], vali
     """
     document = copy.deepcopy(source.data)
     removed: set[Location] = set()
-    found: dict[tuple[int, str], None] = {}
+    found: dict[tuple[int, str], None] = dict.fromkeys(_told(where, what, source) for where, what in source.unresolved.items())
     for _ in range(_ROUNDS):
         wrong = _found(error, document, source, model, removed)
-        found |= dict.fromkeys(_told(where, what, source) for where, what in wrong)
+        found |= dict.fromkeys(_told(where, what, source) for where, what in wrong if not _unresolved(where, source))
         if not _take_out(document, [where for where, _ in wrong], removed):
             break
         try:
@@ -52,6 +52,16 @@ def explain(error: ValidationError, source: Source, model: type[BaseModel], vali
     # The models found these too, unless a field failed before; told twice they are one.
     found |= dict.fromkeys(_told(misfit.at, misfit.what, source) for misfit in misfits(source.data))
     return [text for _, text in sorted(found, key=lambda pair: pair[0])]
+
+
+def unresolved(source: Source) -> list[str]:
+    """A line for each value that the environment does not have."""
+    return [text for _, text in sorted(_told(where, what, source) for where, what in source.unresolved.items())]
+
+
+def _unresolved(where: Location, source: Source) -> bool:
+    """Whether a problem is only that a value of the environment is not there."""
+    return any(where[: len(place)] == place for place in source.unresolved)
 
 
 def _found(
@@ -110,7 +120,8 @@ def _told(where: Location, what: str, source: Source) -> tuple[int, str]:
     if (around := source.secret_place(where)) is not None:
         where, what = around, "a secret without quotes stands here, and what follows it is not understood; put the secret in quotes"
     line = source.line(where)
-    text = f"{render(where)}: {what}" if where else what
+    origin = f" (from environment variable {source.variables[where]})" if where in source.variables else ""
+    text = f"{render(where)}: {what}{origin}" if where else what
     return line, f"{source.name}:{line}: {redact(text)}"
 
 

@@ -11,7 +11,8 @@ from pydantic import ValidationError
 from ruamel.yaml import YAML
 
 from shared.config.base import BASE_DIR
-from shared.config.explain import explain
+from shared.config.explain import explain, unresolved
+from shared.config.schema import with_references
 from shared.config.site import SiteConfig
 from shared.config.source import Source, parse, read
 from shared.domain.errors import ConfigInvalid
@@ -42,10 +43,13 @@ def _validate(source: Source, base_dir: Path | None) -> SiteConfig:
         return SiteConfig.model_validate(document, context={BASE_DIR: base_dir})
 
     try:
-        return validate(source.data)
+        site = validate(source.data)
     except ValidationError as error:
         # `from None`: pydantic's error holds the input, and with it passwords.
         raise ConfigInvalid(explain(error, source, SiteConfig, validate), where=source.name) from None
+    if source.unresolved:
+        raise ConfigInvalid(unresolved(source), where=source.name)
+    return site
 
 
 def redacted(site: SiteConfig, *, only_set: bool = False) -> dict[str, Any]:
@@ -79,7 +83,7 @@ def to_yaml(values: dict[str, Any]) -> str:
 
 def json_schema() -> str:
     """The JSON schema of the configuration file, for editors."""
-    schema = SiteConfig.model_json_schema()
+    schema = with_references(SiteConfig.model_json_schema())
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     schema["title"] = "Vedette site"
     return json.dumps(schema, indent=2)

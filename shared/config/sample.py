@@ -61,6 +61,7 @@ _HEAD = """\
 # `vedette config sample` prints this file. Times are in seconds (_s), sizes in bytes, geometry is 0 to 1 of the frame from
 # its top left corner.
 # A secret is {env: NAME}, {file: PATH} or text. Relative paths are relative to this file.
+# Any other single value may come from the environment too: {env: NAME}, or {env: NAME, default: X} for where NAME is not set or empty.
 
 # ------------------------------------------------------------------------------------------------------------------
 # Your site. Schedules, holidays and channels below are EXAMPLES: make them yours. Their optional keys have their

@@ -14,6 +14,7 @@ from ruamel.yaml.error import MarkedYAMLError, ReusedAnchorWarning, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from shared.config.base import Location
+from shared.config.environment import from_environment, is_reference
 from shared.domain.errors import ConfigInvalid
 
 #: Deeper than any configuration; a file that nests more is a mistake (or refers to itself).
@@ -36,12 +37,16 @@ class Source:
         data: plain mappings, lists and scalars.
         lines: for every key and list item its line, counted from 1.
         doubtful: keys that follow a secret without quotes inside `{...}`: they may be the rest of it, and nobody may see them.
+        variables: where a value came from the environment, the name of its variable.
+        unresolved: where it should have, and why it did not; there `data` has the reference itself, which no model takes.
     """
 
     name: str
     data: dict[str, Any]
     lines: dict[Location, int] = field(default_factory=dict)
     doubtful: frozenset[Location] = frozenset()
+    variables: dict[Location, str] = field(default_factory=dict)
+    unresolved: dict[Location, str] = field(default_factory=dict)
 
     def line(self, location: Location) -> int:
         """The line of `location`, or of the nearest thing around it that stands in the file."""
@@ -97,7 +102,26 @@ def parse(text: str, name: str) -> Source:
         raise ConfigInvalid([f"{name}: this is no YAML: {str(error).splitlines()[0]}"], where=name) from None
     except RecursionError:
         raise ConfigInvalid([f"{name}: nested more than {MAX_DEPTH} deep"], where=name) from None
-    return Source(name, data, walk.lines, frozenset(walk.doubtful))
+    source = Source(name, data, walk.lines, frozenset(walk.doubtful))
+    source.data = _resolved(data, (), source)
+    return source
+
+
+def _resolved(value: Any, at: Location, source: Source) -> Any:
+    """`value` with what it has of the environment in place; what is not there is noted, and stays a reference."""
+    if at and is_reference(value):
+        try:
+            found = from_environment(value)
+        except ValueError as error:
+            source.unresolved[at] = str(error)
+            return value
+        source.variables[at] = str(value["env"])
+        return found
+    if isinstance(value, dict):
+        return {key: _resolved(inner, (*at, key), source) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_resolved(inner, (*at, index), source) for index, inner in enumerate(value)]
+    return value
 
 
 #: Kinds of values that plain YAML has; anything else needs a tag.
