@@ -20,7 +20,7 @@ from services.ingest.adapters.slot import post
 from services.ingest.adapters.spool import Spool
 from services.ingest.channel import Channel, Events
 from services.ingest.core.spool_index import Entry
-from services.ingest.handover import HandOver
+from services.ingest.handover import HandOver, Turns
 from shared.config.channels import ChannelConfig
 from shared.domain.clock import NS_PER_S
 from shared.domain.errors import BusError
@@ -49,6 +49,7 @@ class IngestService:
         self._supervisor = Supervisor(runtime.clock, runtime.reporter.loop_failed)
         self._channels: dict[str, Channel] = {}
         self._handovers: dict[str, HandOver] = {}
+        self._turns = Turns(runtime.clock, runtime.site.ingest.catch_up_bytes_per_s)
         self._spool: Spool | None = None
         self._reports: asyncio.Queue[tuple[str, str, str]] = asyncio.Queue(REPORTS_MAX)
         self._clock_told_ns: int | None = None
@@ -75,6 +76,7 @@ class IngestService:
         self._started = True
         self._supervisor.spawn("ingest.reports", self._reports_loop)
         self._supervisor.spawn("ingest.ticks", self._ticks_loop)
+        self._supervisor.spawn("ingest.turns", self._turns.run)
         # Also of channels that are no longer configured: what was recorded is handed over.
         for channel_id in sorted(self._spool.channels() | {channel.id for channel in runtime.site.channels if channel.enabled}):
             self._add_handover(channel_id, self._spool)
@@ -91,7 +93,7 @@ class IngestService:
             channel.start()
 
     def _add_handover(self, channel_id: str, spool: Spool) -> None:
-        handover = HandOver(channel_id, spool, self._runtime.bus.producer, self._runtime.clock, self._unreadable)
+        handover = HandOver(channel_id, spool, self._runtime.bus.producer, self._runtime.clock, self._turns, self._unreadable)
         self._handovers[channel_id] = handover
         self._supervisor.spawn(f"ingest.handover.{channel_id}", handover.run)
 
@@ -129,6 +131,7 @@ class IngestService:
     # -- told by channels, on the loop -----------------------------------------------------------------------------------------
 
     def _committed(self, entry: Entry) -> None:
+        self._turns.recorded(entry)
         handover = self._handovers.get(entry.channel)
         if handover is not None:
             handover.wake()

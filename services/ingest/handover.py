@@ -1,11 +1,15 @@
-"""Handing one channel's segments over: from the spool to the bus, in order, deleted only when acknowledged (invariant 2)."""
+"""Handing the channels' segments over: from the spool to the bus, in order, deleted only when acknowledged (invariant 2).
+
+One segment of a channel is under way at a time: were the next one sent behind it, it could arrive although the first one failed, and
+the order be lost. What has piled up waits for its turn (`core/catch_up.py`); what is live goes at once.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import random
-from collections import deque
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 
 import structlog
 
@@ -13,28 +17,82 @@ from services.ingest import metrics
 from services.ingest.adapters.spool import Spool
 from services.ingest.adapters.spool_file import SpoolError
 from services.ingest.core.backoff import Backoff
+from services.ingest.core.catch_up import CatchUp
 from services.ingest.core.spool_index import Entry
-from shared.bus.port import Position, Producer
+from shared.bus.port import Producer
 from shared.domain.clock import Clock
 from shared.domain.errors import BusError, MessageTooLarge
 from shared.topics import SEGMENTS
 
 log = structlog.get_logger(__name__)
 
-WINDOW = 2  # segments in flight: enough to hide the round trip, and 16 MiB at the very most per channel
 BACKOFF_MIN_S, BACKOFF_MAX_S = 0.5, 15.0
+
+
+class Turns:
+    """The backlog's turns of one process. `run` is a supervised loop."""
+
+    def __init__(self, clock: Clock, bytes_per_s: int | None) -> None:
+        """`bytes_per_s`: the budget of all backlog together; None: it follows the cameras."""
+        self._clock = clock
+        self.core = CatchUp(clock.monotonic_ns(), bytes_per_s)
+        self._asking: dict[str, asyncio.Future[None]] = {}
+        self._wake = asyncio.Event()
+
+    def recorded(self, entry: Entry) -> None:
+        """A camera has delivered a segment."""
+        self.core.recorded(entry.size_bytes, self._clock.monotonic_ns())
+
+    @asynccontextmanager
+    async def turn(self, entry: Entry) -> AsyncIterator[None]:
+        """Wait for the turn of a waiting segment; it is its turn until the end of the block."""
+        granted = self._asking[entry.channel] = asyncio.get_running_loop().create_future()
+        self.core.ask(entry.channel, entry.number, entry.size_bytes)
+        self._wake.set()
+        try:
+            await granted
+            yield
+        finally:
+            self._asking.pop(entry.channel, None)
+            self.core.withdraw(entry.channel)
+            self._wake.set()
+
+    async def run(self) -> None:
+        """Grant turns for ever."""
+        while True:
+            self._wake.clear()
+            while (channel := self.core.grant(self._clock.monotonic_ns())) is not None:
+                granted = self._asking[channel]
+                if not granted.done():  # else it was cancelled, and withdraws when it comes to it
+                    granted.set_result(None)
+            pause_s = self.core.pause_s(self._clock.monotonic_ns())
+            metrics.CATCHING_UP.set(len(self._asking))
+            await self._woken(pause_s)
+
+    async def _woken(self, pause_s: float | None) -> None:
+        """Until somebody asks or arrives, or `pause_s` are over."""
+        if pause_s is None:
+            await self._wake.wait()
+            return
+        tasks = [asyncio.ensure_future(self._wake.wait()), asyncio.ensure_future(self._clock.sleep(pause_s))]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
 
 class HandOver:
     """One channel. `wake` it when there is something new; `run` is a supervised loop."""
 
-    def __init__(self, channel: str, spool: Spool, producer: Producer, clock: Clock, unreadable: Callable[[str, str], None]) -> None:
+    def __init__(
+        self, channel: str, spool: Spool, producer: Producer, clock: Clock, turns: Turns, unreadable: Callable[[str, str], None]
+    ) -> None:
         """`unreadable(channel, text)`: a waiting segment had to be set aside."""
         self._channel, self._spool, self._producer, self._clock = channel, spool, producer, clock
-        self._unreadable = unreadable
+        self._turns, self._unreadable = turns, unreadable
         self._wake = asyncio.Event()
-        self._last = -1
-        self._in_flight: deque[tuple[Entry, asyncio.Future[Position]]] = deque()
         self._backoff = Backoff(BACKOFF_MIN_S, BACKOFF_MAX_S)
         self.idle = asyncio.Event()  # set while nothing waits
 
@@ -44,55 +102,34 @@ class HandOver:
         self._wake.set()
 
     async def run(self) -> None:
-        """Hand over for ever. After a failure it begins with the oldest segment that is not acknowledged."""
-        self._last = -1
-        self._in_flight.clear()
+        """Hand over for ever, oldest first. What failed is tried again, with the same id."""
         while True:
             self._wake.clear()
+            entry = self._spool.next_after(self._channel, -1)
+            if entry is None:
+                self.idle.set()
+                await self._wake.wait()
+                continue
             try:
-                await self._settle()
-                await self._fill()
+                if self._spool.next_after(self._channel, entry.number) is None:
+                    await self._hand_over(entry)
+                else:
+                    async with self._turns.turn(entry):
+                        await self._hand_over(entry)
             except BusError as error:
                 log.warning("segments cannot be handed over now", channel=self._channel, error=str(error))
-                await self._retreat()
-                continue
-            if not self._in_flight and self._spool.next_after(self._channel, self._last) is None:
-                self.idle.set()
-            await self._wake.wait()
+                await self._clock.sleep(self._backoff.next(random.random()))
 
-    async def _settle(self) -> None:
-        """Delete what is acknowledged, oldest first. Raises what the oldest failed with."""
-        while self._in_flight and self._in_flight[0][1].done():
-            entry, future = self._in_flight[0]
-            future.result()
-            await asyncio.to_thread(self._spool.acknowledge, entry)
-            self._in_flight.popleft()
-            self._backoff.reset()
-            metrics.HANDED_OVER.labels(self._channel).inc()
-
-    async def _fill(self) -> None:
-        while len(self._in_flight) < WINDOW:
-            entry = self._spool.next_after(self._channel, self._last)
-            if entry is None:
-                return
-            try:
-                message = await asyncio.to_thread(self._spool.load, entry)
-                future = await self._producer.enqueue(SEGMENTS, message)
-            except (SpoolError, MessageTooLarge) as error:
-                await asyncio.to_thread(self._spool.set_aside, entry)
-                metrics.SET_ASIDE.labels(self._channel).inc()
-                self._unreadable(self._channel, str(error))
-                continue
-            self._last = entry.number
-            self._in_flight.append((entry, future))
-            future.add_done_callback(lambda _: self._wake.set())
-
-    async def _retreat(self) -> None:
-        """Wait until everything in flight has settled, then a while; then begin anew with the oldest. Repeats have the same id."""
-        if self._in_flight:
-            await asyncio.wait([future for _, future in self._in_flight])
-            for _, future in self._in_flight:
-                future.exception()
-        self._in_flight.clear()
-        self._last = -1
-        await self._clock.sleep(self._backoff.next(random.random()))
+    async def _hand_over(self, entry: Entry) -> None:
+        """Publish, wait for the acknowledgement, delete. Raises BusError: not now."""
+        try:
+            message = await asyncio.to_thread(self._spool.load, entry)
+            await self._producer.publish(SEGMENTS, message)
+        except (SpoolError, MessageTooLarge) as error:
+            await asyncio.to_thread(self._spool.set_aside, entry)
+            metrics.SET_ASIDE.labels(self._channel).inc()
+            self._unreadable(self._channel, str(error))
+            return
+        await asyncio.to_thread(self._spool.acknowledge, entry)
+        self._backoff.reset()
+        metrics.HANDED_OVER.labels(self._channel).inc()

@@ -79,6 +79,8 @@ class IngestConfig(Section):
     """Bytes; a longer group of pictures is cut and flagged."""
     spool_max_bytes: int = Field(default=8 * GIB, ge=16 * MIB)
     """Bytes, all channels together: what may wait on this device's disk for storage."""
+    catch_up_bytes_per_s: int | None = Field(default=None, ge=64 * 1024)
+    """Bytes per second, all channels together, at which waiting footage is handed over; null: three times what the cameras deliver."""
     connect_timeout_s: float = Field(default=10, gt=0, le=120)
     """Seconds to wait for a camera's first answer."""
     read_timeout_s: float = Field(default=10, gt=0, le=120)
