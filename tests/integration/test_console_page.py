@@ -43,6 +43,29 @@ async def test_a_person_logs_in_and_out(tmp_path: Path) -> None:
         await expect(page).to_have_url(s.console.url + "/login")
 
 
+#: Which pictures, of 60 at 5 a second, are drawn with boxes of their own moment when these come `lag` ms behind.
+_DRAWN_WITH_BOXES = """async lag => {
+  const { FrameSync } = await import('/static/js/sync.js');
+  const sync = new FrameSync(), drawn = [];
+  for (let now = 0; now < 12000; now += 20) {
+    if (now % 200 === 0) sync.picture({ captureNs: (now + 1) * 1e6, bitmap: { close() {} } }, now);
+    if (now >= lag && (now - lag) % 200 === 0) sync.boxes({ capture_ns: (now - lag + 1) * 1e6 }, now);
+    const next = sync.take(now);
+    if (next) drawn.push(next.detections?.capture_ns === next.picture.captureNs);
+  }
+  return drawn;
+}"""
+
+
+@pytest.mark.parametrize("lag_ms", [40, 300, 500, 800])
+async def test_pictures_wait_as_long_as_analysis_takes(tmp_path: Path, lag_ms: int) -> None:
+    """Also when it takes longer than at first: boxes that always came too late would never be drawn."""
+    async with stand.running(tmp_path) as s, browsing(s) as page:
+        drawn = await page.evaluate(_DRAWN_WITH_BOXES, lag_ms)
+    assert len(drawn) > 50
+    assert all(drawn[15:]), drawn
+
+
 #: Of the canvas: the smallest distance in px between a box corner that was drawn and the figure below it.
 _BOX_FITS = """canvas => {
   const { width, height } = canvas, pixels = canvas.getContext('2d').getImageData(0, 0, width, height).data;

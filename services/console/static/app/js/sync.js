@@ -13,6 +13,7 @@ const RESET_NS = 5e9;
 export class FrameSync {
   #waiting = [];
   #boxes = [];
+  #arrived = []; // when pictures came, also of those that were shown already
   #shownNs = 0;
   #boxesAt = -Infinity;
   #lagMs = 150;
@@ -35,14 +36,16 @@ export class FrameSync {
     }
     const early = this.#boxes.some((boxes) => boxes.capture_ns === picture.captureNs);
     if (early) this.#lagMs *= 0.9; // the boxes were here first: no need to wait
+    this.#arrived.push({ captureNs: picture.captureNs, at: now });
+    while (this.#arrived.length > KEEP) this.#arrived.shift();
     this.#waiting.push({ ...picture, at: now });
     while (this.#waiting.length > KEEP) this.#waiting.shift().bitmap.close();
   }
 
   boxes(detections, now) {
     this.#boxesAt = now;
-    const waiting = this.#waiting.find((picture) => picture.captureNs === detections.capture_ns);
-    if (waiting) this.#lagMs = this.#lagMs * 0.8 + (now - waiting.at) * 0.2;
+    const picture = this.#arrived.find((arrival) => arrival.captureNs === detections.capture_ns);
+    if (picture) this.#lagMs = this.#lagMs * 0.8 + (now - picture.at) * 0.2;
     this.#boxes.push(detections);
     while (this.#boxes.length > KEEP) this.#boxes.shift();
   }
