@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from contextlib import AsyncExitStack
 from datetime import datetime
@@ -22,6 +21,7 @@ from shared.service import Health
 from shared.topics import ACTIONS, ALARMS, CHANNEL_STATUS, DETECTIONS, EVENTS, FRAMES
 from tests.support import storing
 from tests.support.segments import Feed
+from tests.support.waiting import until
 from tests.unit.console import stand
 from tests.unit.console.browser import CHROMIUM, PLAYING, browsing, feeding, reaches
 
@@ -413,9 +413,13 @@ async def test_the_time_bar_shows_what_is_kept_and_a_click_plays_it(tmp_path: Pa
         async with browsing(s) as page:
             await page.get_by_role("button", name="1 h").click()
             track = page.locator(".track[data-channel=gate]")
-            async with asyncio.timeout(15):
-                while "alarm" not in (found := await track.locator("canvas").evaluate(_COLOURS)):
-                    pass
+
+            async def colours() -> dict[str, list[int]] | None:
+                seen: dict[str, list[int]] = await track.locator("canvas").evaluate(_COLOURS)
+                return seen if "alarm" in seen else None
+
+            found = await until(colours, "the time bar shows the alarm", deadline_s=60)
+            assert found is not None
             assert found["general"]
             assert len(found["none"]) > 50 * len(found["alarm"])
             # A pixel is 4 s here: a click just before the first file plays that file.
