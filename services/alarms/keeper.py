@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import structlog
+
 from services.alarms import metrics
 from services.alarms.adapters.book import Book
 from services.alarms.adapters.dispatcher import Dispatcher
@@ -24,8 +26,11 @@ from services.alarms.core.record import Alarm
 from shared.config.rules import Linkage
 from shared.config.services import AlarmsConfig
 from shared.domain.clock import Clock, ns_to_seconds, seconds_to_ns
-from shared.messages import ActionKind, ActionMessage, ActionPhase, ChannelMessage, EventMessage
+from shared.messages import ActionKind, ActionMessage, ActionPhase, AlarmMessage, ChannelMessage, EventMessage
+from shared.obs.trace import following
 from shared.topics import ACTIONS, ALARMS, Topic
+
+log = structlog.get_logger(__name__)
 
 #: Of alarms whose rule is gone from the configuration: they end, and nothing else.
 _NO_LINKAGE = Linkage(log=True, show_message=False, record=None, snapshot=None, webhooks=())
@@ -228,3 +233,14 @@ class Keeper:
     def _leave(self, decided: _Decided) -> None:
         self._dispatcher.submit(decided.deliveries)
         self._outbox.wrote(len(decided.messages))
+        for _, message in decided.messages:
+            _log(message)
+
+
+def _log(message: ChannelMessage) -> None:
+    """A line about what was decided, with the trace of the alarm, whoever's trace is followed now."""
+    with following(message.trace):
+        if isinstance(message, AlarmMessage):
+            log.info("alarm", state=message.state.value, channel=message.channel, alarm=message.alarm_id)
+        elif isinstance(message, ActionMessage):
+            log.debug("action requested", action=message.action.value, channel=message.channel, alarm=message.alarm_id)

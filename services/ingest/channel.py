@@ -22,6 +22,7 @@ from shared.domain.clock import NS_PER_S
 from shared.domain.errors import BusError, StorageFull, VedetteError
 from shared.domain.media import StreamKind
 from shared.domain.redact import redact
+from shared.domain.tracing import frame_trace
 from shared.messages.media import ChannelState, ChannelStatus, FrameMessage
 from shared.service import Runtime
 from shared.topics import CHANNEL_STATUS, FRAMES
@@ -238,7 +239,9 @@ class Channel:
                 channel=self.config.id, channel_number=self.config.number, session=frame.session, sequence=self._frames,
                 capture_ns=frame.capture_ns, published_ns=clock.now_ns(),
                 source_width=frame.width, source_height=frame.height, picture=frame.picture,
+                trace=frame_trace(self.config.id, frame.session, self._frames),
             )  # fmt: skip
+            log.debug("a frame is published", channel=message.channel, sequence=message.sequence, trace=message.trace)
             self._frames += 1
             try:
                 (await producer.enqueue(FRAMES, message)).add_done_callback(_retrieve)

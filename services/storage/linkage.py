@@ -19,6 +19,7 @@ from shared.domain.errors import CatalogueError, ObjectStoreError, StorageFull, 
 from shared.domain.media import StreamKind
 from shared.messages import ActionKind, ActionMessage, ActionPhase
 from shared.objects.port import check_key
+from shared.obs.trace import following
 from shared.topics import ACTIONS
 
 log = structlog.get_logger(__name__)
@@ -116,13 +117,17 @@ class Linkage:
         seen_ns = self._clock.monotonic_ns()
         self._seen_ns = {action.action_id: self._seen_ns.get(action.action_id, seen_ns) for action, _ in pending}
         for action, received_ns in sorted(pending, key=lambda item: item[0].action is ActionKind.SNAPSHOT):
-            try:
-                await self._try(action, received_ns)
-            except CatalogueError:
-                raise  # it is away: all of them wait
-            except Exception as error:  # the boundary of one command: whatever is wrong with it, the others must not wait for it
-                log.exception("a command cannot be carried out", channel=action.channel, action=action.action_id)
-                await self._actions.settle(action, ActionPhase.FAILED, text=_reason(error))
+            with following(action.trace):
+                await self._try_or_fail(action, received_ns)
+
+    async def _try_or_fail(self, action: ActionMessage, received_ns: int) -> None:
+        try:
+            await self._try(action, received_ns)
+        except CatalogueError:
+            raise  # it is away: all of them wait
+        except Exception as error:  # the boundary of one command: whatever is wrong with it, the others must not wait for it
+            log.exception("a command cannot be carried out", channel=action.channel, action=action.action_id)
+            await self._actions.settle(action, ActionPhase.FAILED, text=_reason(error))
 
     async def _try(self, action: ActionMessage, received_ns: int) -> None:
         until_ns = action.at_ns if action.action is ActionKind.SNAPSHOT else (action.to_ns or action.at_ns)
@@ -192,6 +197,10 @@ class Linkage:
             while results := await self._actions.unreported():
                 for result in results:
                     await self._bus.producer.publish(ACTIONS, result)
+                    log.info(
+                        "an action is settled", action=result.action.value, phase=result.phase.value, channel=result.channel,
+                        alarm=result.alarm_id, trace=result.trace,
+                    )  # fmt: skip
                     await self._actions.reported(result)
             await self._results.wait()
 

@@ -29,6 +29,7 @@ from shared.faust.progress import Progress
 from shared.faust.schema import MessageSchema, Undecodable
 from shared.messages import DeadLetter, EventKind, EventMessage, Message
 from shared.messages.codec import encode
+from shared.obs.trace import following
 from shared.service import Health, Runtime
 from shared.supervise import Supervisor
 from shared.topics import DEAD_LETTERS, Topic
@@ -244,6 +245,10 @@ class Worker:
     # -- one message
 
     async def _handle(self, event: Any) -> None:
+        with following(getattr(event.value, "trace", "")):
+            await self._handle_one(event)
+
+    async def _handle_one(self, event: Any) -> None:
         message = event.message
         origin = f"{message.topic}/{message.partition}/{message.offset}"
         topic, handler = self._handlers[message.topic]

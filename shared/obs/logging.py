@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from typing import TextIO
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+from shared.domain.errors import ConfigError
 from shared.domain.redact import redact
 from shared.obs.metrics import counter
+
+#: The environment's say about the level, for who looks for a fault: `DEBUG` has a line for every frame.
+LEVEL_VARIABLE = "VEDETTE_LOG_LEVEL"
 
 LOST_LINES = counter("log_lines_lost_total", "Log lines that could not be written")
 
@@ -30,13 +35,24 @@ class LineHandler(logging.StreamHandler[TextIO]):
             super().handleError(record)
 
 
+def _wanted_level(level: str) -> str:
+    wanted = os.environ.get(LEVEL_VARIABLE, "").strip().upper() or level
+    if wanted not in logging.getLevelNamesMapping():
+        raise ConfigError(f"{wanted!r} is no log level", where=LEVEL_VARIABLE, hint="DEBUG, INFO, WARNING or ERROR")
+    return wanted
+
+
 def configure(*, level: str = "INFO", json: bool = False) -> None:
     """Set logging up, once, from the command's start. Standard-library loggers (libraries) go the same way.
 
     Args:
-        level: of ours; libraries log from WARNING up.
+        level: of ours, where `VEDETTE_LOG_LEVEL` does not say otherwise; libraries log from WARNING up.
         json: one JSON object a line (containers) instead of lines for people.
+
+    Raises:
+        ConfigError: `VEDETTE_LOG_LEVEL` is no level.
     """
+    level = _wanted_level(level)
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,

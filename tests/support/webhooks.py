@@ -26,6 +26,7 @@ class Delivery:
     webhook_id: str
     verified: bool
     arrived_ns: int
+    traceparent: str = ""
 
 
 @dataclass
@@ -61,7 +62,8 @@ def monitoring_centre(secret: str = TEST_SECRET) -> Iterator[Centre]:
                 verified = False
             with centre.lock:
                 if centre.status < 300:
-                    centre.deliveries.append(Delivery(json.loads(body), self.headers.get("webhook-id", ""), verified, arrived_ns))
+                    known = (self.headers.get("webhook-id", ""), verified, arrived_ns, self.headers.get("traceparent", ""))
+                    centre.deliveries.append(Delivery(json.loads(body), *known))
             self.send_response(centre.status)
             self.send_header("content-length", "0")
             self.end_headers()

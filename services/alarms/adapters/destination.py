@@ -14,10 +14,12 @@ from services.alarms import metrics
 from services.alarms.adapters.book import Book
 from services.alarms.adapters.page import Page
 from services.alarms.adapters.rows import Delivery
-from services.alarms.adapters.webhook import Answer, WebhookClient
+from services.alarms.adapters.webhook import Answer, WebhookClient, parent_of
 from services.alarms.core.retry import Backoff
 from shared.config.services import WebhookCentre
 from shared.domain.clock import NS_PER_S, Clock, ns_to_seconds
+from shared.domain.tracing import trace_in
+from shared.obs.trace import following
 from shared.report import Reporter
 from shared.supervise import Supervisor
 
@@ -120,7 +122,8 @@ class Destination:
             async with self._slots:
                 delivery = self._waiting.get(lane.queue[0])
                 if delivery is not None:
-                    await self._attempt(lane, delivery)
+                    with following(trace_in(parent_of(delivery.body))):
+                        await self._attempt(lane, delivery)
                     continue
             lane.queue.popleft()  # sent, or given up meanwhile
 
@@ -143,6 +146,7 @@ class Destination:
         now_ns = self._clock.now_ns()
         metrics.CAPTURE_TO_WEBHOOK.labels(self._centre.id).observe(max(0.0, ns_to_seconds(now_ns - delivery.capture_ns)))
         self._count("delivered")
+        log.info("webhook delivered", centre=self._centre.id, channel=delivery.channel, alarm=delivery.alarm_id, change=delivery.change)
         await self._note(lambda page: page.delivered(delivery.sequence, delivery.attempts + 1, now_ns))
         self._settled(delivery.sequence)
 

@@ -46,6 +46,7 @@ alarms = Table(
     Column("acknowledged_by", Text, nullable=False),
     Column("acknowledged_ns", BigInteger),
     Column("note", Text, nullable=False),
+    Column("trace", Text, nullable=False, server_default=""),
     Column("due_ns", BigInteger),  # when the timers look at it, this machine's clock; null: it has ended
     Index(None, "channel", "source", "last_ns"),
     Index(None, "due_ns"),

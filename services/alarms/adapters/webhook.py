@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import ssl
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -42,6 +43,11 @@ def signed_headers(secret: str, delivery_id: str, at_ns: int, body: str) -> dict
         "webhook-timestamp": str(at_ns // NS_PER_S),
         "webhook-signature": Webhook(secret).sign(delivery_id, moment, body),
     }
+
+
+def parent_of(body: str) -> str:
+    """The `traceparent` of a CloudEvent in structured mode; empty: it has none."""
+    return str(json.loads(body).get("traceparent", ""))
 
 
 def retry_after_s(header: str | None, now_ns: int) -> float | None:
@@ -90,6 +96,7 @@ class WebhookClient:
     async def post(self, delivery: Delivery) -> Answer:
         """Try once, within the centre's `timeout_s`. Never raises for what the network or the centre does."""
         headers = signed_headers(self._secret, delivery.delivery_id, self._clock.now_ns(), delivery.body)
+        headers |= {"traceparent": parent} if (parent := parent_of(delivery.body)) else {}
         try:
             async with asyncio.timeout(self._centre.timeout_s):
                 return await self._exchange(delivery.body, headers)

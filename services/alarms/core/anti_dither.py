@@ -67,6 +67,7 @@ def raised(event: EventMessage, period_ns: int, now_ns: int) -> Alarm:
         counts=event.counts,
         message=event.message,
         snapshot_at_ns=event.at_ns,
+        trace=event.trace,
     )
 
 

@@ -127,6 +127,7 @@ def _command(alarm: Alarm, kind: ActionKind, channel: str, place: Place, at_ns: 
         action=kind,
         phase=ActionPhase.REQUESTED,
         at_ns=at_ns,
+        trace=alarm.trace,
     )
 
 

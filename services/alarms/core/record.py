@@ -22,6 +22,7 @@ class Alarm:
         period_ns: the anti-dither period that it was raised with.
         live: ids of its events that go on.
         recorded_to_ns: up to where footage was asked to be kept; 0: none was.
+        trace: of the frame that raised it.
     """
 
     alarm_id: str
@@ -51,6 +52,7 @@ class Alarm:
     acknowledged_by: str = ""
     acknowledged_ns: int | None = None
     note: str = ""
+    trace: str = ""
 
     def acknowledged(self, user: str, note: str, now_ns: int) -> Alarm:
         """After `user` has seen it. The first acknowledgement stays."""
@@ -90,4 +92,5 @@ class Alarm:
             acknowledged_by=self.acknowledged_by,
             acknowledged_ns=self.acknowledged_ns,
             note=self.note,
+            trace=self.trace,
         )

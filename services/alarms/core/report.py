@@ -10,6 +10,7 @@ from services.alarms.core.record import Alarm
 from shared.config.rules import Linkage
 from shared.domain.clock import NS_PER_S
 from shared.domain.ids import deterministic_id
+from shared.domain.tracing import traceparent
 from shared.messages import AlarmState
 
 TYPE_PREFIX = "vedette.alarm."
@@ -30,17 +31,20 @@ def delivery_id(centre: str, report: str) -> str:
 
 
 def attributes(alarm: Alarm, place: Place) -> dict[str, Any]:
-    """CloudEvents 1.0 context attributes. `time` is when the alarm changed, by capture time."""
+    """CloudEvents 1.0 context attributes. `time` is when the alarm changed, by capture time. `traceparent`, of the distributed tracing
+    extension, is there when a frame raised the alarm."""
     at_ns = alarm.start_ns if alarm.state is AlarmState.RAISED else alarm.last_ns
+    event_id = report_id(alarm)
+    parent = traceparent(alarm.trace, event_id)
     return {
         "specversion": "1.0",
-        "id": report_id(alarm),
+        "id": event_id,
         "type": TYPE_PREFIX + alarm.state.value,
         "source": f"/sites/{place.device}/channels/{alarm.channel}",
         "subject": alarm.alarm_id,
         "time": datetime.fromtimestamp(at_ns // NS_PER_S, UTC) + timedelta(microseconds=at_ns % NS_PER_S // 1000),
         "datacontenttype": "application/json",
-    }
+    } | ({"traceparent": parent} if parent else {})
 
 
 def data(alarm: Alarm, linkage: Linkage, place: Place) -> dict[str, Any]:
