@@ -12,6 +12,7 @@ from shared.messages import (
     AlarmMessage,
     ChannelMessage,
     ChannelStatus,
+    ConfigMessage,
     DeadLetter,
     DetectionsMessage,
     EventMessage,
@@ -58,6 +59,7 @@ class Topic(Generic[M]):
         on_full: what the embedded log does then.
         kept: the embedded log keeps the topic in files, as a broker would: messages and commits survive a restart, readers do not make
             messages leave. `capacity` and `capacity_bytes` bound the files; then, and after `retention_ns`, the oldest are dropped.
+        compacted: the broker keeps the newest message of every key for good; `retention_ns` says nothing then.
     """
 
     name: str
@@ -73,13 +75,16 @@ class Topic(Generic[M]):
     capacity_bytes: int = 64 * MIB
     on_full: OnFull = OnFull.BLOCK
     kept: bool = False
+    compacted: bool = False
 
     def partition_of(self, message: Message) -> int:
         """The partition of a message: by channel number, not by hash, so that few channels spread evenly."""
         return message.channel_number % self.partitions if isinstance(message, ChannelMessage) else 0
 
     def key_of(self, message: Message) -> str:
-        """The key of a message: its channel, or empty."""
+        """The key of a message: its channel, its version, or empty."""
+        if isinstance(message, ConfigMessage):  # the id too: a version that came too late must not replace the one in force
+            return f"v{message.number}.{message.version_id}"
         return message.channel if isinstance(message, ChannelMessage) else ""
 
 
@@ -110,7 +115,11 @@ DEAD_LETTERS = Topic(
     "dead-letters", DeadLetter, 1, 7 * DAY_NS, ("any",), ("people",), max_message_bytes=17 * MIB,
     capacity=10_000, capacity_bytes=256 * MIB, on_full=OnFull.DROP_OLDEST, kept=True,
 )  # fmt: skip
+CONFIG = Topic(
+    "config", ConfigMessage, 1, 36_500 * DAY_NS, ("cli",), ("ingest", "storage", "alarms", "analytics", "console", "cli"),
+    max_message_bytes=2 * MIB, capacity=10_000, on_full=OnFull.DROP_OLDEST, kept=True, compacted=True,
+)  # fmt: skip
 
 ALL: tuple[Topic[Any], ...] = (
-    SEGMENTS, FRAMES, CHANNEL_STATUS, DETECTIONS, EVENTS, ALARMS, ACTIONS, RECORDINGS, DEAD_LETTERS,
+    SEGMENTS, FRAMES, CHANNEL_STATUS, DETECTIONS, EVENTS, ALARMS, ACTIONS, RECORDINGS, DEAD_LETTERS, CONFIG,
 )  # fmt: skip

@@ -30,7 +30,7 @@ def print_topics() -> None:
     for name in columns:
         table.add_column(name, no_wrap=name == "topic", overflow="fold")
     for topic in ALL:
-        kept = duration(topic.retention_ns)
+        kept = "newest of each key" if topic.compacted else duration(topic.retention_ns)
         if topic.retention_bytes is not None:
             kept += f" or {topic.retention_bytes // 2**20} MiB a partition"
         cells = (

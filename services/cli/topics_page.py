@@ -66,10 +66,14 @@ def _fields(topic: Topic[Any]) -> list[str]:
 
 
 def _key(topic: Topic[Any]) -> str:
+    if topic.compacted:
+        return "version"
     return "channel" if issubclass(topic.message, ChannelMessage) else "none"
 
 
 def _retention(topic: Topic[Any]) -> str:
+    if topic.compacted:
+        return "compacted"
     for unit_ns, unit in ((DAY_NS, "day"), (HOUR_NS, "hour"), (MINUTE_NS, "minute")):
         if topic.retention_ns % unit_ns == 0:
             count = topic.retention_ns // unit_ns

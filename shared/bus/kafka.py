@@ -186,6 +186,7 @@ class KafkaBus:
             "max.message.bytes": topic.max_message_bytes + OVERHEAD_BYTES,
             "segment.bytes": LOG_SEGMENT_BYTES,
             "segment.ms": max(60_000, min(retention_ms // 2, 24 * 3600_000)),  # rolled in time for retention by minutes
+            "cleanup.policy": "compact" if topic.compacted else "delete",
             "compression.type": "producer",  # as it comes: not at all
         }
         return NewTopic(

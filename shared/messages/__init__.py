@@ -3,6 +3,7 @@
 from shared.messages.alarms import ActionKind, ActionMessage, ActionPhase, AlarmMessage, AlarmState
 from shared.messages.analytics import BoxMessage, DetectionsMessage, EventKind, EventMessage, EventPhase
 from shared.messages.base import ChannelMessage, Message
+from shared.messages.config import ConfigMessage
 from shared.messages.media import ChannelState, ChannelStatus, Discontinuity, FrameMessage, SegmentMessage, StreamFacts
 from shared.messages.storage import DeadLetter, RecordingChange, RecordingMessage
 
@@ -16,6 +17,7 @@ __all__ = [
     "ChannelMessage",
     "ChannelState",
     "ChannelStatus",
+    "ConfigMessage",
     "DeadLetter",
     "DetectionsMessage",
     "Discontinuity",

@@ -15,6 +15,7 @@ from shared.messages import (
     BoxMessage,
     ChannelState,
     ChannelStatus,
+    ConfigMessage,
     DeadLetter,
     DetectionsMessage,
     Discontinuity,
@@ -83,4 +84,7 @@ def examples() -> dict[str, Message]:
             size_bytes=30_000_000, object_key="north/gate/1.mp4", at_ns=NS + 61, reason="by admin",
         ),
         "dead-letters": DeadLetter(v=1, trace="t-1", origin="events/7/12", reason="not json", at_ns=NS, meta='{"a":1}', raw=b"\x00{"),
+        "config": ConfigMessage(
+            v=1, trace="t-1", number=7, version_id="id-7", at_ns=NS, format=2, text="site: {name: Farm}\n", note="new name", restores=3
+        ),
     }  # fmt: skip
