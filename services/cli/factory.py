@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from typing import Any, Protocol
 
@@ -11,6 +11,10 @@ from shared.service import Health, Runtime, Service
 
 #: Services with an HTTP part: `services/<name>/api.py`.
 _WITH_HTTP = ("storage", "alarms", "analytics")
+
+
+#: What every service says of itself, by name.
+HealthOf = Callable[[], Mapping[str, Health]]
 
 
 class View(Protocol):
@@ -44,17 +48,18 @@ class ServiceFactory:
     def create(self, name: str, runtime: Runtime, view: View) -> Service:
         """Build one service, and no more: imports happen here, so that a process has only what it runs."""
         app = importlib.import_module(f"services.{name}.app")
-        service: Service = app.create(runtime, _routers(view), view.health) if name == "console" else app.create(runtime)
+        service: Service = app.create(runtime, routers(view), view.health) if name == "console" else app.create(runtime)
         return service
 
 
-def _routers(view: View) -> list[Any]:
-    routers = []
+def routers(view: View) -> list[Any]:
+    """The HTTP parts of the services of this process; each answers 503 while its service does not run."""
+    found = []
     for name in _WITH_HTTP:
         if name in view.names:
             with suppress(ModuleNotFoundError):  # its packages are not installed: it does not run, which is told
-                routers.append(importlib.import_module(f"services.{name}.api").router(_Running(view, name)))
-    return routers
+                found.append(importlib.import_module(f"services.{name}.api").router(_Running(view, name)))
+    return found
 
 
 class _Running:

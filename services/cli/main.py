@@ -18,7 +18,8 @@ from services.cli import camera, config, models, topics
 from services.cli.logs import start_logging
 from services.cli.output import ERR, say, tell_error, write_crash
 from services.cli.ports import with_known_port
-from services.cli.serve import check_services, serve
+from services.cli.serve import check_listen, check_services, serve
+from services.cli.share import parse_share
 from services.cli.topics_page import page
 from shared.config.load import load_site
 from shared.domain.clock import SystemClock
@@ -94,16 +95,23 @@ def options(
 def run(
     site_file: config.SiteFile,
     service: Annotated[list[str] | None, typer.Option("--service", help="Run only this service (may be repeated).")] = None,
+    listen: Annotated[
+        str | None, typer.Option("--listen", metavar="HOST:PORT", help="Tell health and metrics there, and answer the console.")
+    ] = None,
+    share: Annotated[
+        str | None, typer.Option("--share", metavar="I/N", help="Of N ingest processes this one takes every N-th camera.")
+    ] = None,
     verbose: Annotated[bool, typer.Option("--verbose", help="Print the whole log, not only warnings.")] = False,
     json_log: Annotated[bool, typer.Option("--json-log", help="Log JSON lines to standard error, and no file.")] = False,
 ) -> None:
     """Run a site: record its cameras, analyse them, raise alarms, serve the page."""
     site = load_site(site_file)
     names = check_services(service or (), site)
+    address, part = check_listen(listen, names, site), parse_share(share, names)
     data_dir = Path(site.data_dir).absolute()
     start_logging(None if json_log else data_dir, verbose=verbose, json=json_log)
     say(f"Vedette {version_text()}  {site.site.name}: {len(site.channels)} channels")
-    asyncio.run(serve(with_known_port(site), _CLOCK, names))
+    asyncio.run(serve(with_known_port(site), _CLOCK, names, listen=address, share=part))
 
 
 @app.command()

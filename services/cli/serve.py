@@ -5,13 +5,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 
 from rich.text import Text
 
 from services.cli.announce import announce_alarms, announce_channels, announce_ready
+from services.cli.factory import routers
 from services.cli.output import ERR, say
+from services.cli.share import Share
 from services.cli.stopping import stop_signals
 from services.cli.wiring import START_ORDER, Wiring
+from shared.config.internal import listen_address
 from shared.config.services import KafkaBus
 from shared.config.site import SiteConfig
 from shared.domain.clock import Clock
@@ -19,6 +23,9 @@ from shared.domain.errors import ConfigError
 from shared.domain.redact import redact
 from shared.service import Service
 from shared.supervise import Supervisor
+
+if TYPE_CHECKING:
+    from services.cli.inside import InsideServer
 
 
 def check_services(names: Sequence[str], site: SiteConfig) -> tuple[str, ...]:
@@ -36,14 +43,47 @@ def check_services(names: Sequence[str], site: SiteConfig) -> tuple[str, ...]:
     return tuple(names) or START_ORDER
 
 
-async def serve(site: SiteConfig, clock: Clock, names: Sequence[str] = START_ORDER, *, limit_s: float | None = None) -> None:
+def check_listen(text: str | None, names: Sequence[str], site: SiteConfig) -> str | None:
+    """Where the process tells its health: as the command says, or else the configuration; None: nowhere.
+
+    Raises:
+        ConfigError: no address; or only the console runs, which tells it on its own.
+    """
+    if tuple(names) == ("console",):
+        if text is not None:
+            hint = "it listens on console.host and console.port, and tells its health there"
+            raise ConfigError("the console alone has no use for it", where="--listen", hint=hint)
+        return None
+    if text is None:
+        return site.internal.listen
+    try:
+        listen_address(text)
+    except ValueError as error:
+        raise ConfigError(f"{text!r} {error}", where="--listen") from None
+    return text
+
+
+async def serve(
+    site: SiteConfig,
+    clock: Clock,
+    names: Sequence[str] = START_ORDER,
+    *,
+    limit_s: float | None = None,
+    listen: str | None = None,
+    share: Share | None = None,
+) -> None:
     """Run the services until Ctrl-C, SIGTERM, or (when given) for `limit_s` seconds; then stop them in order.
+
+    Args:
+        listen: HOST:PORT for health, metrics and the internal API; None: none.
+        share: the channels that ingest takes here; None: all.
 
     Raises:
         VedetteError: a mistake in the configuration, with which nothing can be recorded.
     """
     with stop_signals(at_once=partial(_warn, "Stopping at once.")) as stop:
-        wiring, supervisor = Wiring(site, clock, names), Supervisor(clock)
+        wiring, supervisor = Wiring(site, clock, names, share=share), Supervisor(clock)
+        inside = await _open_inside(site, wiring, listen) if listen is not None else None
         starting = asyncio.create_task(wiring.start(partial(_started, wiring, supervisor, site, clock)), name="start")
         stopped = asyncio.create_task(stop.wait(), name="stop")
         try:
@@ -62,7 +102,23 @@ async def serve(site: SiteConfig, clock: Clock, names: Sequence[str] = START_ORD
             starting.cancel()  # stopped while starting: what had begun is stopped by `start` itself
             await asyncio.gather(starting, return_exceptions=True)
             await wiring.stop(_tell_stop)
+            if inside is not None:
+                await inside.stop()
             say("Stopped.")
+
+
+async def _open_inside(site: SiteConfig, wiring: Wiring, address: str) -> InsideServer:
+    """Before the services: who watches over the process sees how far they are."""
+    try:
+        from services.cli.inside import InsideServer
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            f"the Python package {error.name!r} is not installed", where="--listen", hint="install `vedette[http]`"
+        ) from error
+    server = InsideServer(site, wiring.health, routers(wiring), address)
+    await server.start()
+    say(f"Health:    {server.url}/healthz")
+    return server
 
 
 async def _stop_after(clock: Clock, seconds: float, stop: asyncio.Event) -> None:

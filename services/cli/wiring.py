@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ import structlog
 
 from services.cli.factory import Factory, ServiceFactory
 from services.cli.lock import DataDirLock
+from services.cli.share import Share
 from shared.bus.embedded import EmbeddedBus
 from shared.bus.port import Bus
 from shared.config.services import KafkaBus
@@ -61,8 +63,16 @@ def make_bus(site: SiteConfig, clock: Clock) -> Bus:
 class Wiring:
     """The services of one process, and the `View` of them. `start`, then `stop`; both tell what they do."""
 
-    def __init__(self, site: SiteConfig, clock: Clock, names: Sequence[str] = START_ORDER, factory: Factory | None = None) -> None:
+    def __init__(
+        self,
+        site: SiteConfig,
+        clock: Clock,
+        names: Sequence[str] = START_ORDER,
+        factory: Factory | None = None,
+        share: Share | None = None,
+    ) -> None:
         self._site, self._clock, self._factory = site, clock, factory or ServiceFactory()
+        self._share = share
         self._names = tuple(name for name in START_ORDER if name in names)
         self.data_dir = Path(site.data_dir).absolute()
         self._lock = DataDirLock(self.data_dir)
@@ -185,7 +195,7 @@ class Wiring:
     async def _attempt(self, name: str, runtime: Runtime, tell: Tell) -> bool:
         """Whether this was the last: it runs, or can never do."""
         try:
-            service = self._begun[name] = self._factory.create(name, runtime, self)
+            service = self._begun[name] = self._factory.create(name, self._runtime_of(name, runtime), self)
             if name not in self.failed:
                 tell(name, "starting")
             await service.start()
@@ -199,6 +209,12 @@ class Wiring:
         tell(name, "started")
         self._tried[name].set()
         return True
+
+    def _runtime_of(self, name: str, runtime: Runtime) -> Runtime:
+        """Ingest knows the cameras of its share alone."""
+        if name != "ingest" or self._share is None:
+            return runtime
+        return replace(runtime, site=self._share.part_of(runtime.site))
 
     def _failed(self, name: str, error: Exception, tell: Tell) -> bool:
         """Tell why a service does not run; whether to leave it at that."""

@@ -13,7 +13,6 @@ from fastapi.staticfiles import StaticFiles
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.types import ASGIApp
 
-from services.console import problems
 from services.console.auth import COOKIE, Authority, LoginLocked, LoginRefused
 from services.console.core.clients import Clients
 from services.console.gate import Gate
@@ -32,6 +31,7 @@ from services.console.passwords import TooManyChecks
 from services.console.state import LiveState
 from shared.config.site import SiteConfig
 from shared.domain.clock import Clock
+from shared.http import problems
 from shared.obs.metrics import exposition
 from shared.service import Health
 

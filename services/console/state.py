@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from pydantic import SecretStr
-
 from services.console.models import ChannelStatusAnswer
+from shared.config.base import secrets_of
 from shared.config.site import SiteConfig
 from shared.domain.clock import NS_PER_S
 from shared.domain.media import StreamKind
@@ -42,18 +41,6 @@ class Text:
 def envelope(kind: str, data: str) -> str:
     """`{"type": kind, "data": data}`; `data` is JSON."""
     return f'{{"type":"{kind}","data":{data}}}'
-
-
-def secrets_of(value: object) -> Iterator[str]:
-    """Every secret of a configuration, for masking."""
-    if isinstance(value, SecretStr):
-        yield value.get_secret_value()
-    elif isinstance(value, dict):
-        for item in value.values():
-            yield from secrets_of(item)
-    elif isinstance(value, list | tuple):
-        for item in value:
-            yield from secrets_of(item)
 
 
 class LiveState:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -72,6 +72,19 @@ def _resolve_secret(value: object, info: ValidationInfo) -> object:
 
 #: A secret: text, `{env: NAME}` or `{file: PATH}`. It prints as asterisks everywhere.
 Secret = Annotated[SecretStr, BeforeValidator(_resolve_secret, json_schema_input_type=str | dict[str, str])]
+
+
+def secrets_of(value: object) -> Iterator[str]:
+    """Every secret of a dumped configuration, for masking."""
+    if isinstance(value, SecretStr):
+        yield value.get_secret_value()
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from secrets_of(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from secrets_of(item)
+
 
 #: Where a value is in the configuration: keys and list indexes, as pydantic writes them.
 Location = tuple[str | int, ...]

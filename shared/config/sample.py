@@ -48,11 +48,19 @@ ALTERNATIVES: dict[str, Any] = {
     "centres": [{"id": "monitoring", "url": "https://alarms.example.com/vedette", "secret": {"env": "MONITORING_SECRET"}}],
     "bus": {"kind": "kafka", "brokers": ["kafka-1:9092", "kafka-2:9092"]},
     "objects": {"kind": "s3", "endpoint": "minio:9000", "access_key": {"env": "S3_ACCESS"}, "secret_key": {"env": "S3_SECRET"}},
+    "internal": {
+        "listen": "0.0.0.0:8790",
+        "token": {"env": "INTERNAL_TOKEN"},
+        "storage": "http://storage:8790",
+        "alarms": "http://alarms:8790",
+        "analytics": ["http://analytics:8790"],
+    },
 }
 _INTRODUCTION = {
     "centres": "# Monitoring centres that rules can report to; without the `# ` in front:",
     "bus": "# Or, across machines:",
     "objects": "# Or:",
+    "internal": "# Or, with services in processes of their own:",
 }
 
 _SITE = ("site", "device", "data_dir", "schedules", "holidays", "centres", "channels")

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from shared.config.base import LocalPath, Section, Slug, raise_misfits
 from shared.config.channels import ChannelConfig
+from shared.config.internal import InternalConfig
 from shared.config.references import misfits
 from shared.config.schedules import Holiday, WeeklySchedule
 from shared.config.services import (
@@ -63,6 +64,7 @@ class SiteConfig(Section):
     bus: BusConfig = EmbeddedBus()
     objects: ObjectsConfig = LocalObjects()
     database: DatabaseConfig = DatabaseConfig()
+    internal: InternalConfig = InternalConfig()
     schedules: dict[Slug, WeeklySchedule] = Field(default_factory=dict)
     """By id. Up to 6 periods a day, in the site's time zone."""
     holidays: tuple[Holiday, ...] = ()

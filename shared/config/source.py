@@ -127,7 +127,7 @@ def _resolved(value: Any, at: Location, source: Source) -> Any:
 #: Kinds of values that plain YAML has; anything else needs a tag.
 _PLAIN = frozenset(f"tag:yaml.org,2002:{kind}" for kind in ("map", "seq", "str", "int", "float", "bool", "null", "timestamp"))
 #: Keys whose values are secrets, in any section; see `shared.config.base.Secret`.
-_SECRETS = frozenset({"password", "secret", "access_key", "secret_key"})
+_SECRETS = frozenset({"password", "secret", "token", "access_key", "secret_key"})
 _UNSHOWN = "a secret without quotes stands before this; put the secret in quotes if this is a part of it"
 
 

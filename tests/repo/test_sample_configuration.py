@@ -106,10 +106,11 @@ def test_every_field_says_what_it_means() -> None:
                 assert described, f"{model.__name__}.{name} has no docstring"
 
 
-@pytest.mark.parametrize("key", ["centres", "bus", "objects"])
+@pytest.mark.parametrize("key", ["centres", "bus", "objects", "internal"])
 def test_the_commented_forms_are_valid(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("S3_ACCESS", "S3_SECRET"):
         monkeypatch.setenv(name, "x")
     monkeypatch.setenv("MONITORING_SECRET", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
+    monkeypatch.setenv("INTERNAL_TOKEN", "0123456789abcdef")
     site = parse_site(alternatives(sample())[key])
     assert getattr(site, key) != getattr(SiteConfig(), key)
