@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from shared.domain.errors import ObjectLocked, ObjectNotFound, ObjectStoreError, ObjectStoreUnavailable, StorageFull, VedetteError
-from shared.objects.port import CHUNK_BYTES, ObjectInfo, check_key
+from shared.objects.port import CHUNK_BYTES, Checked, ObjectInfo, check_key
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -37,9 +37,11 @@ class LocalObjectStore:
         self._pool: ThreadPoolExecutor | None = None
 
     async def start(self) -> None:
+        fresh = self._pool is None
         self._pool = self._pool or ThreadPoolExecutor(_THREADS, thread_name_prefix="objects")
         await self._call(lambda: self._root.mkdir(parents=True, exist_ok=True))
-        await self._call(self._sweep)
+        if fresh:  # later there may be a put under way
+            await self._call(self._sweep)
 
     async def stop(self) -> None:
         if self._pool is not None:
@@ -56,12 +58,14 @@ class LocalObjectStore:
         file = await self._call(self._open, key)
         try:
             at, end = start, file.stat_size if end is None else min(end, file.stat_size)
+            checked = Checked(key, file.sha256 if start == 0 and end == file.stat_size else "")
             while at < end:
-                chunk = await self._call(os.pread, file.descriptor, min(CHUNK_BYTES, end - at), at)
+                chunk = await self._call(file.read, min(CHUNK_BYTES, end - at), at, checked)
                 if not chunk:
                     return
                 at += len(chunk)
                 yield chunk
+            checked.finish()
         finally:
             os.close(file.descriptor)
 
@@ -70,6 +74,10 @@ class LocalObjectStore:
 
     async def list(self, prefix: str = "") -> AsyncIterator[ObjectInfo]:
         for info in await self._call(lambda: list(self._list(prefix))):
+            yield info
+
+    async def locked(self, prefix: str = "") -> AsyncIterator[ObjectInfo]:
+        for info in await self._call(lambda: [found for found in self._list(prefix) if found.locked]):
             yield info
 
     async def delete(self, key: str) -> None:
@@ -188,11 +196,19 @@ class LocalObjectStore:
             self._write_meta(self._path(key), ObjectInfo(key, info.size_bytes, info.sha256, info.content_type, locked))
 
     def _open(self, key: str) -> _OpenObject:
+        path = self._path(key)
         try:
-            descriptor = os.open(self._path(key), os.O_RDONLY | os.O_CLOEXEC)
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except (FileNotFoundError, NotADirectoryError):
             raise ObjectNotFound("there is no such object", where=key) from None
-        return _OpenObject(descriptor, os.fstat(descriptor).st_size)
+        # A put replaces the file and its digest in two steps: the digest counts only while it stands beside the file that was opened.
+        sha256 = str(self._meta(path).get("sha256", ""))
+        opened = os.fstat(descriptor)
+        try:
+            same = os.path.samestat(opened, path.stat())
+        except FileNotFoundError:
+            same = False
+        return _OpenObject(descriptor, opened.st_size, sha256 if same else "")
 
     def _sweep(self) -> None:
         """Remove what a crash left of puts."""
@@ -203,10 +219,13 @@ class LocalObjectStore:
 
 
 class _OpenObject:
-    __slots__ = ("descriptor", "stat_size")
+    __slots__ = ("descriptor", "sha256", "stat_size")
 
-    def __init__(self, descriptor: int, stat_size: int) -> None:
-        self.descriptor, self.stat_size = descriptor, stat_size
+    def __init__(self, descriptor: int, stat_size: int, sha256: str) -> None:
+        self.descriptor, self.stat_size, self.sha256 = descriptor, stat_size, sha256
+
+    def read(self, size: int, at: int, checked: Checked) -> bytes:
+        return checked.add(os.pread(self.descriptor, size, at))
 
 
 def _mapped(error: OSError, root: Path) -> VedetteError:

@@ -25,7 +25,7 @@ from urllib3.exceptions import HTTPError
 
 from shared.config.services import S3Objects
 from shared.domain.errors import ObjectCorrupt, ObjectLocked, ObjectNotFound, ObjectStoreError, ObjectStoreUnavailable, VedetteError
-from shared.objects.port import CHUNK_BYTES, ObjectInfo, check_key
+from shared.objects.port import CHUNK_BYTES, Checked, ObjectInfo, check_key
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -45,12 +45,21 @@ _BUSY = (
     "NoSuchBucket",
 )
 
+_HINTS = {
+    "InvalidAccessKeyId": "check objects.access_key",
+    "SignatureDoesNotMatch": "check objects.secret_key",
+    "AccessDenied": "give these keys the rights to read, write, list and delete in this bucket",
+    "RequestTimeTooSkewed": "set the clocks of both machines",
+    "AuthorizationHeaderMalformed": "check objects.region",
+    "InvalidBucketName": "check storage.bucket and storage.snapshots_bucket",
+}
+
 
 class MinioObjectStore:
     """An `ObjectStore` of one bucket of an S3 server."""
 
     def __init__(self, config: S3Objects, bucket: str) -> None:
-        self._bucket, self._locked_bucket = bucket, f"{bucket}-locked"
+        self.bucket, self._locked_bucket = bucket, f"{bucket}-locked"
         self._endpoint = urlsplit(f"//{config.endpoint}").netloc
         self._config = config
         self._client: Minio | None = None
@@ -88,10 +97,12 @@ class MinioObjectStore:
         end = info.size_bytes if end is None else min(end, info.size_bytes)
         if start >= end:
             return
+        checked = Checked(key, info.sha256 if start == 0 and end == info.size_bytes else "")
         response = await self._call(self._request, bucket, key, start, end - start)
         try:
-            while chunk := await self._call(response.read, CHUNK_BYTES):
+            while chunk := await self._call(lambda: checked.add(response.read(CHUNK_BYTES))):
                 yield chunk
+            checked.finish()
         finally:
             response.close()
             response.release_conn()
@@ -101,6 +112,10 @@ class MinioObjectStore:
 
     async def list(self, prefix: str = "") -> AsyncIterator[ObjectInfo]:
         for info in await self._call(lambda: list(self._list(prefix))):
+            yield info
+
+    async def locked(self, prefix: str = "") -> AsyncIterator[ObjectInfo]:
+        for info in await self._call(lambda: list(self._list_of(self._locked_bucket, prefix))):
             yield info
 
     async def delete(self, key: str) -> None:
@@ -124,6 +139,8 @@ class MinioObjectStore:
                     self._make_buckets()
                 return function(*args, **kwargs)
             except (MinioException, HTTPError, OSError) as error:
+                if isinstance(error, S3Error) and error.code == "NoSuchBucket":
+                    self._has_buckets = False  # somebody has removed it: it is made again
                 raise _mapped(error, self._endpoint) from error
 
         return await asyncio.get_running_loop().run_in_executor(self._pool, guarded)
@@ -134,10 +151,45 @@ class MinioObjectStore:
         return self._client
 
     def _make_buckets(self) -> None:
-        for bucket, object_lock in ((self._bucket, False), (self._locked_bucket, True)):
-            if not self._minio.bucket_exists(bucket):
-                self._minio.make_bucket(bucket, object_lock=object_lock)
+        for bucket, object_lock in ((self.bucket, False), (self._locked_bucket, True)):
+            if not self._exists(bucket):
+                self._make_bucket(bucket, object_lock=object_lock)
+        self._refuse_without_object_lock()
         self._has_buckets = True
+
+    def _exists(self, bucket: str) -> bool:
+        try:
+            return self._minio.bucket_exists(bucket)
+        except S3Error as error:
+            if error.code == "AccessDenied":  # all that an answer without a body can say: a listing says why
+                next(iter(self._minio.list_objects(bucket)), None)
+            raise
+
+    def _make_bucket(self, bucket: str, *, object_lock: bool) -> None:
+        try:
+            self._minio.make_bucket(bucket, object_lock=object_lock)
+        except S3Error as error:
+            if error.code in ("BucketAlreadyOwnedByYou", "BucketAlreadyExists"):  # another process was faster
+                return
+            if error.code != "AccessDenied":
+                raise
+            how = " with object lock" if object_lock else ""
+            raise ObjectStoreError(
+                f"bucket {bucket} is missing, and these keys may not make it", where=self._endpoint, hint=f"make it{how}, or allow it"
+            ) from error
+
+    def _refuse_without_object_lock(self) -> None:
+        """A bucket's object lock is set when it is made, or never."""
+        try:
+            self._minio.get_object_lock_config(self._locked_bucket)
+        except S3Error as error:
+            if error.code != "ObjectLockConfigurationNotFoundError":
+                raise
+            raise ObjectStoreError(
+                f"bucket {self._locked_bucket} was made without object lock",
+                where=self._endpoint,
+                hint="empty and remove it: it is made again with object lock, for recordings that are locked",
+            ) from error
 
     def _refuse_if_locked(self, key: str) -> None:
         if self._stat_in(self._locked_bucket, key) is not None:
@@ -149,7 +201,7 @@ class MinioObjectStore:
         with path.open("rb") as file:
             sha256 = sha256 or hashlib.file_digest(file, "sha256").hexdigest()
         self._minio.fput_object(
-            self._bucket,
+            self.bucket,
             key,
             str(path),
             content_type=content_type,
@@ -162,18 +214,18 @@ class MinioObjectStore:
     def _put_bytes(self, key: str, data: bytes, content_type: str) -> ObjectInfo:
         self._refuse_if_locked(key)
         sha256 = hashlib.sha256(data).hexdigest()
-        self._minio.put_object(self._bucket, key, io.BytesIO(data), len(data), content_type=content_type, metadata={_DIGEST: sha256})
+        self._minio.put_object(self.bucket, key, io.BytesIO(data), len(data), content_type=content_type, metadata={_DIGEST: sha256})
         return self._verified(key, len(data), sha256, content_type)
 
     def _verified(self, key: str, size: int, sha256: str, content_type: str) -> ObjectInfo:
         """The server has checked each part's digest; what is left to check is that it kept all of them."""
-        found = self._stat_in(self._bucket, key)
+        found = self._stat_in(self.bucket, key)
         if found is None or found.size_bytes != size or found.sha256 != sha256:
             raise ObjectCorrupt("the server does not have what was put", where=key)
         return ObjectInfo(key, size, sha256, content_type)
 
     def _find(self, key: str) -> tuple[ObjectInfo, str]:
-        for bucket in (self._bucket, self._locked_bucket):
+        for bucket in (self.bucket, self._locked_bucket):
             info = self._stat_in(bucket, key)
             if info is not None:
                 return info, bucket
@@ -195,34 +247,35 @@ class MinioObjectStore:
         return self._minio.get_object(bucket, key, offset=start, length=length)
 
     def _list(self, prefix: str) -> Iterator[ObjectInfo]:
-        def of(bucket: str) -> Iterator[ObjectInfo]:
-            for found in self._minio.list_objects(bucket, prefix=prefix, recursive=True):
-                if found.object_name is not None:
-                    yield ObjectInfo(found.object_name, found.size or 0, locked=bucket == self._locked_bucket)
-
+        both = (self._list_of(bucket, prefix) for bucket in (self._locked_bucket, self.bucket))
         last = ""
-        for info in merge(of(self._bucket), of(self._locked_bucket), key=lambda info: info.key):
-            if info.key != last:  # between the copy and the removal of the original it is in both
+        for info in merge(*both, key=lambda info: info.key):
+            if info.key != last:  # between the copy and the removal of the original it is in both: it is locked then
                 yield info
             last = info.key
 
+    def _list_of(self, bucket: str, prefix: str) -> Iterator[ObjectInfo]:
+        for found in self._minio.list_objects(bucket, prefix=prefix, recursive=True):
+            if found.object_name is not None:
+                yield ObjectInfo(found.object_name, found.size or 0, locked=bucket == self._locked_bucket)
+
     def _delete(self, key: str) -> None:
         self._refuse_if_locked(key)
-        self._minio.remove_object(self._bucket, key)
+        self._minio.remove_object(self.bucket, key)
 
     def _lock(self, key: str) -> None:
         if self._stat_in(self._locked_bucket, key) is None:
-            if self._stat_in(self._bucket, key) is None:
+            if self._stat_in(self.bucket, key) is None:
                 raise ObjectNotFound("there is no such object", where=key)
-            self._minio.copy_object(self._locked_bucket, key, CopySource(self._bucket, key), legal_hold=True)
-        self._minio.remove_object(self._bucket, key)
+            self._minio.copy_object(self._locked_bucket, key, CopySource(self.bucket, key), legal_hold=True)
+        self._minio.remove_object(self.bucket, key)
 
     def _unlock(self, key: str) -> None:
         if self._stat_in(self._locked_bucket, key) is None:
-            if self._stat_in(self._bucket, key) is None:
+            if self._stat_in(self.bucket, key) is None:
                 raise ObjectNotFound("there is no such object", where=key)
             return
-        self._minio.copy_object(self._bucket, key, CopySource(self._locked_bucket, key))
+        self._minio.copy_object(self.bucket, key, CopySource(self._locked_bucket, key))
         for version in list(self._minio.list_objects(self._locked_bucket, prefix=key, recursive=True, include_version=True)):
             if version.object_name == key:
                 if not version.is_delete_marker:
@@ -236,7 +289,8 @@ def _mapped(error: Exception, endpoint: str) -> VedetteError:
             return ObjectNotFound("there is no such object", where=error.object_name or endpoint)
         if error.code in _BUSY:
             return ObjectStoreUnavailable(f"the object store is busy: {error.code}", where=endpoint)
-        return ObjectStoreError(f"the object store refused: {error.code}", where=endpoint)
+        where = f"{endpoint}, bucket {error.bucket_name}" if error.bucket_name else endpoint
+        return ObjectStoreError(f"the object store refused: {error.code}", where=where, hint=_HINTS.get(error.code or "", ""))
     if isinstance(error, FileNotFoundError):
         return ObjectNotFound("there is no such file", where=str(error.filename))
     return ObjectStoreUnavailable(f"the object store cannot be reached: {type(error).__name__}", where=endpoint)

@@ -6,13 +6,14 @@ one, never a part. What a put acknowledged is durable and carries its sha256.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from shared.domain.errors import ObjectStoreError
+from shared.domain.errors import ObjectCorrupt, ObjectStoreError
 
 #: Bytes of one chunk of `get`.
 CHUNK_BYTES = 256 * 1024
@@ -43,11 +44,33 @@ def check_key(key: str) -> str:
     return key
 
 
+class Checked:
+    """The digest of what is read from start to end. `expected`: empty where it is not known, and then nothing is checked."""
+
+    def __init__(self, key: str, expected: str) -> None:
+        self._key, self._expected, self._digest = key, expected, hashlib.sha256()
+
+    def add(self, chunk: bytes) -> bytes:
+        """The chunk itself."""
+        if self._expected:
+            self._digest.update(chunk)
+        return chunk
+
+    def finish(self) -> None:
+        """Raises ObjectCorrupt."""
+        if self._expected and self._digest.hexdigest() != self._expected:
+            raise ObjectCorrupt("its bytes are not those that were stored", where=self._key, hint="check the disks of the object store")
+
+
 class ObjectStore(Protocol):
     """One bucket. All methods raise `ObjectStoreUnavailable` when the store cannot be reached now."""
 
     async def start(self) -> None:
-        """Make the bucket where it is missing."""
+        """Make the bucket where it is missing. Idempotent.
+
+        Raises:
+            ObjectStoreError: the store refuses: keys, rights, or a bucket that cannot be used; what to do is said. It may be tried again.
+        """
         ...
 
     async def stop(self) -> None:
@@ -74,8 +97,11 @@ class ObjectStore(Protocol):
     def get(self, key: str, *, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
         """The bytes `start` to `end` (exclusive; None: the end) in chunks of at most `CHUNK_BYTES`; beyond the end: nothing.
 
+        Whoever reads the whole object reads it checked.
+
         Raises:
             ObjectNotFound: at the first chunk.
+            ObjectCorrupt: after the last chunk of a whole object, when its bytes are not those of its sha256.
         """
         ...
 
@@ -89,6 +115,10 @@ class ObjectStore(Protocol):
 
     def list(self, prefix: str = "") -> AsyncIterator[ObjectInfo]:
         """All objects whose key begins with `prefix`, by key. The digest may be missing."""
+        ...
+
+    def locked(self, prefix: str = "") -> AsyncIterator[ObjectInfo]:
+        """As `list`, the locked ones alone."""
         ...
 
     async def delete(self, key: str) -> None:

@@ -10,7 +10,8 @@ import pytest
 
 from shared.domain.errors import ObjectStoreUnavailable
 from shared.objects.local import LocalObjectStore
-from tests.contract.objects_contract import ObjectStoreContract, keys, read
+from shared.objects.port import ObjectStore
+from tests.contract.objects_contract import BIG, ObjectStoreContract, keys, read
 
 
 @pytest.fixture
@@ -22,6 +23,13 @@ async def store(tmp_path: Path) -> AsyncIterator[LocalObjectStore]:
 
 
 class TestLocalObjects(ObjectStoreContract):
+    @pytest.fixture(autouse=True)
+    def _folder(self, tmp_path: Path) -> None:
+        self.folder = tmp_path / "bucket"
+
+    async def spoil(self, store: ObjectStore, key: str) -> None:
+        (self.folder / key).write_bytes(bytes(len(BIG)))
+
     async def test_a_file_of_the_same_disk_is_not_copied(self, store: LocalObjectStore, tmp_path: Path) -> None:
         path = tmp_path / "source"
         path.write_bytes(b"x" * 1000)
