@@ -37,7 +37,7 @@ async def luma_of(store: Storing, key: str) -> float:
 
 async def accepted(store: Storing) -> bool:
     """Whether storage has taken every command."""
-    return store.bus.backlog(ACTIONS, "storage-actions") == 0
+    return store.embedded.backlog(ACTIONS, "storage-actions") == 0
 
 
 async def test_a_snapshot_shows_the_frame_of_its_moment(tmp_path: Path) -> None:
@@ -47,7 +47,7 @@ async def test_a_snapshot_shows_the_frame_of_its_moment(tmp_path: Path) -> None:
         await store.keep(*feed.take(6))
         for name, frame in (("old", 13), ("edge", 39), ("open", 52)):
             at_ns = START_NS + frame * NS_PER_S // FPS
-            await store.bus.publish(ACTIONS, command(ActionKind.SNAPSHOT, "door", at_ns=at_ns, name=name))
+            await store.bus.producer.publish(ACTIONS, command(ActionKind.SNAPSHOT, "door", at_ns=at_ns, name=name))
             done = await next_of(results, lambda m: m.phase is not ActionPhase.REQUESTED)
             assert isinstance(done, ActionMessage)
             assert (done.phase, done.action_id, done.text) == (ActionPhase.DONE, name, "")
@@ -66,10 +66,10 @@ async def test_a_snapshot_waits_for_its_footage_over_a_restart(tmp_path: Path) -
     feed = Feed()
     async with storing(tmp_path, site("door")) as store:
         await store.keep(*feed.take(2))
-        await store.bus.publish(ACTIONS, command(ActionKind.SNAPSHOT, "door", at_ns=START_NS + 2 * NS_PER_S + NS_PER_S // 2))
+        await store.bus.producer.publish(ACTIONS, command(ActionKind.SNAPSHOT, "door", at_ns=START_NS + 2 * NS_PER_S + NS_PER_S // 2))
 
         async def accepted() -> bool:
-            return store.bus.backlog(ACTIONS, "storage-actions") == 0
+            return store.embedded.backlog(ACTIONS, "storage-actions") == 0
 
         await until(accepted, what="the command is kept")
     async with storing(tmp_path, site("door")) as store:
@@ -87,7 +87,7 @@ async def test_a_snapshot_of_a_gap_fails_with_the_reason(tmp_path: Path) -> None
         await store.keep(feed.next())
         feed.at_ns += 60 * NS_PER_S
         await store.keep(feed.next(discontinuity=Discontinuity.RECONNECT))
-        await store.bus.publish(ACTIONS, command(ActionKind.SNAPSHOT, "door", at_ns=START_NS + 30 * NS_PER_S))
+        await store.bus.producer.publish(ACTIONS, command(ActionKind.SNAPSHOT, "door", at_ns=START_NS + 30 * NS_PER_S))
         failed = await next_of(results, lambda m: m.phase is not ActionPhase.REQUESTED)
         assert isinstance(failed, ActionMessage)
         assert (failed.phase, failed.text) == (ActionPhase.FAILED, "there is no footage of that moment")
@@ -99,7 +99,7 @@ async def test_alarm_footage_is_marked_before_and_after_it_is_stored(tmp_path: P
         feed = Feed()
         await store.keep(*feed.take(6))
         from_ns, to_ns = START_NS + 5 * NS_PER_S, START_NS + 9 * NS_PER_S
-        await store.bus.publish(ACTIONS, command(ActionKind.RECORD, "door", from_ns=from_ns, to_ns=to_ns))
+        await store.bus.producer.publish(ACTIONS, command(ActionKind.RECORD, "door", from_ns=from_ns, to_ns=to_ns))
         await store.keep(*feed.take(8))
         done = await next_of(results, lambda m: m.phase is not ActionPhase.REQUESTED)
         assert isinstance(done, ActionMessage)
@@ -116,7 +116,7 @@ async def test_a_snapshot_is_where_its_command_says(tmp_path: Path) -> None:
     async with storing(tmp_path, site("door")) as store:
         results = await store.listen(ACTIONS)
         await store.keep(*Feed().take(3))
-        await store.bus.publish(ACTIONS, command(ActionKind.SNAPSHOT, "door", at_ns=START_NS + NS_PER_S, name="named", key=key))
+        await store.bus.producer.publish(ACTIONS, command(ActionKind.SNAPSHOT, "door", at_ns=START_NS + NS_PER_S, name="named", key=key))
         done = await result(results, "named")
         assert (done.phase, done.object_key) == (ActionPhase.DONE, key)
         assert await luma_of(store, key) == pytest.approx(level(10), abs=2.4)
@@ -139,7 +139,7 @@ async def test_a_key_that_is_not_the_channels_is_refused(tmp_path: Path, key: st
     async with storing(tmp_path, site("door", "yard")) as store:
         results = await store.listen(ACTIONS)
         await store.keep(*Feed().take(3))
-        await store.bus.publish(ACTIONS, command(ActionKind.SNAPSHOT, "door", at_ns=START_NS + NS_PER_S, name="bad", key=key))
+        await store.bus.producer.publish(ACTIONS, command(ActionKind.SNAPSHOT, "door", at_ns=START_NS + NS_PER_S, name="bad", key=key))
         failed = await result(results, "bad")
         assert failed.phase is ActionPhase.FAILED
         assert "not a key of a snapshot" in failed.text
@@ -161,10 +161,10 @@ async def test_one_command_that_fails_costs_the_others_nothing(tmp_path: Path, h
             file.unlink()
             file.mkdir()
         moment = START_NS + NS_PER_S
-        await store.bus.publish(ACTIONS, command(ActionKind.SNAPSHOT, "door", at_ns=moment, name="bad"))
+        await store.bus.producer.publish(ACTIONS, command(ActionKind.SNAPSHOT, "door", at_ns=moment, name="bad"))
         await until(lambda: accepted(store), what="the bad command is kept first")
-        await store.bus.publish(ACTIONS, command(ActionKind.SNAPSHOT, "yard", at_ns=moment, name="good"))
-        await store.bus.publish(ACTIONS, command(ActionKind.RECORD, "yard", from_ns=START_NS, to_ns=moment, name="kept"))
+        await store.bus.producer.publish(ACTIONS, command(ActionKind.SNAPSHOT, "yard", at_ns=moment, name="good"))
+        await store.bus.producer.publish(ACTIONS, command(ActionKind.RECORD, "yard", from_ns=START_NS, to_ns=moment, name="kept"))
         for name in ("good", "kept"):
             assert (await result(await store.listen(ACTIONS), name)).phase is ActionPhase.DONE
         await store.keep(*door.take(3)) if how == "its header is gone" else None
@@ -186,7 +186,7 @@ async def test_after_the_clock_was_set_back_a_snapshot_shows_what_is_recorded_no
         await store.keep(*feed.take(2))
         clock.jump(-3604)
         moment = START_NS + 4 * NS_PER_S + NS_PER_S // 2
-        await store.bus.publish(ACTIONS, command(ActionKind.SNAPSHOT, "door", at_ns=moment, name="now"))
+        await store.bus.producer.publish(ACTIONS, command(ActionKind.SNAPSHOT, "door", at_ns=moment, name="now"))
         await until(lambda: accepted(store), what="the command is kept")
         clock.advance(2)
         feed.at_ns = START_NS + 4 * NS_PER_S
@@ -201,7 +201,7 @@ async def test_after_the_clock_was_set_back_a_command_fails_in_time(tmp_path: Pa
     clock = ManualClock(START_NS)
     async with storing(tmp_path, site("door"), clock) as store:
         results = await store.listen(ACTIONS)
-        await store.bus.publish(ACTIONS, command(ActionKind.SNAPSHOT, "door", at_ns=START_NS, name="lost"))
+        await store.bus.producer.publish(ACTIONS, command(ActionKind.SNAPSHOT, "door", at_ns=START_NS, name="lost"))
         await until(lambda: accepted(store), what="the command is kept")
         clock.jump(-7200)
 

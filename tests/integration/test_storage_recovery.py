@@ -46,10 +46,11 @@ async def fill(folder: Path, config: SiteConfig, seconds: int = 10) -> tuple[lis
     async with storing(folder, config) as store:
         results = await store.listen(ACTIONS)
         await store.keep(*Feed("door", 1).take(seconds), *Feed("yard", 2, audio=True).take(seconds))
-        await store.bus.publish(
+        await store.bus.producer.publish(
             ACTIONS, command(ActionKind.SNAPSHOT, "door", at_ns=START_NS + NS_PER_S, key="vedette/door/2025/10/09/a1.jpg")
         )
-        await store.bus.publish(ACTIONS, command(ActionKind.RECORD, "yard", from_ns=START_NS, to_ns=START_NS + NS_PER_S, name="kept"))
+        kept = command(ActionKind.RECORD, "yard", from_ns=START_NS, to_ns=START_NS + NS_PER_S, name="kept")
+        await store.bus.producer.publish(ACTIONS, kept)
         for _ in range(2):
             done = await next_of(results, lambda m: m.phase is not ActionPhase.REQUESTED)
             assert getattr(done, "phase", None) is ActionPhase.DONE

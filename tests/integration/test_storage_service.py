@@ -151,7 +151,8 @@ async def test_alarm_mode_keeps_what_an_alarm_claims_and_drops_the_rest(tmp_path
         feed = Feed()
         await store.keep(*feed.take(12))
         assert await store.recordings() == []
-        await store.bus.publish(ACTIONS, command(ActionKind.RECORD, "door", from_ns=START_NS + 5 * NS_PER_S, to_ns=START_NS + 7 * NS_PER_S))
+        record = command(ActionKind.RECORD, "door", from_ns=START_NS + 5 * NS_PER_S, to_ns=START_NS + 7 * NS_PER_S)
+        await store.bus.producer.publish(ACTIONS, record)
 
         async def claimed() -> list[dict[str, object]]:
             return await store.recordings()

@@ -51,7 +51,7 @@ async def test_a_database_that_is_away_at_the_start_is_waited_for(tmp_path: Path
             assert "the catalogue cannot be reached" in store.service.health().summary
             await answers_503(store.http, "the catalogue cannot be reached")
             pending = await store.send(*Feed().take(3))
-            await store.bus.publish(ACTIONS, command(ActionKind.SNAPSHOT, "door", at_ns=START_NS + NS_PER_S, name="early"))
+            await store.bus.producer.publish(ACTIONS, command(ActionKind.SNAPSHOT, "door", at_ns=START_NS + NS_PER_S, name="early"))
             results = await store.listen(ACTIONS)
             assert not any(future.done() for future in pending)
             await asyncio.to_thread(postgres.restart)

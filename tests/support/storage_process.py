@@ -44,7 +44,7 @@ async def _send(store: Storing, feed: Feed) -> None:
     while True:
         while len(in_flight) < _IN_FLIGHT:
             message = feed.next()
-            in_flight.append((message, await store.bus.enqueue(SEGMENTS, message)))
+            in_flight.append((message, await store.bus.producer.enqueue(SEGMENTS, message)))
         message, future = in_flight.popleft()
         await future
         _say(f"{message.channel} {message.sequence} {message.segment_id}")

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 from fastapi import FastAPI
@@ -16,7 +16,7 @@ from services.storage.api import router
 from services.storage.app import StorageService, create
 from services.storage.check import problems
 from shared.bus.embedded import EmbeddedBus
-from shared.bus.port import Consumer, Position
+from shared.bus.port import Bus, Consumer, Position
 from shared.config.site import SiteConfig
 from shared.domain.clock import Clock, SystemClock
 from shared.messages import ActionKind, ActionMessage, ActionPhase, Message, SegmentMessage
@@ -28,6 +28,7 @@ from tests.support.waiting import until as until  # noqa: PLC0414  # the alias s
 
 MIB = 1024 * 1024
 _READY_S = 60.0
+B = TypeVar("B", bound=Bus)
 
 
 def site(*channels: str, storage: dict[str, Any] | None = None, recording: dict[str, Any] | None = None, **more: Any) -> SiteConfig:
@@ -49,14 +50,19 @@ class Storing:
     """A running service and what tests ask it."""
 
     service: StorageService
-    bus: EmbeddedBus
+    bus: Bus
     http: httpx.AsyncClient
     config: SiteConfig
     data_dir: Path
 
+    @property
+    def embedded(self) -> EmbeddedBus:
+        assert isinstance(self.bus, EmbeddedBus)
+        return self.bus
+
     async def send(self, *segments: SegmentMessage) -> list[asyncio.Future[Position]]:
         """Publish; each future resolves when the segment is durable."""
-        return [await self.bus.enqueue(SEGMENTS, segment) for segment in segments]
+        return [await self.bus.producer.enqueue(SEGMENTS, segment) for segment in segments]
 
     async def keep(self, *segments: SegmentMessage, deadline_s: float = 30.0) -> None:
         """Publish, and wait until all are acknowledged."""
@@ -96,7 +102,7 @@ def command(
 
 
 @asynccontextmanager
-async def on_bus(bus: EmbeddedBus) -> AsyncIterator[EmbeddedBus]:
+async def on_bus(bus: B) -> AsyncIterator[B]:
     await bus.start()
     try:
         yield bus
@@ -105,7 +111,7 @@ async def on_bus(bus: EmbeddedBus) -> AsyncIterator[EmbeddedBus]:
 
 
 @asynccontextmanager
-async def of_service(bus: EmbeddedBus, data_dir: Path, config: SiteConfig, clock: Clock) -> AsyncIterator[Storing]:
+async def of_service(bus: Bus, data_dir: Path, config: SiteConfig, clock: Clock) -> AsyncIterator[Storing]:
     """A service that is not started yet, and its HTTP part; stopped at the end."""
     await asyncio.to_thread(data_dir.mkdir, parents=True, exist_ok=True)
     service = create(Runtime(config, bus, clock, data_dir, Reporter(bus.producer, clock, config.device.id)))
@@ -119,10 +125,10 @@ async def of_service(bus: EmbeddedBus, data_dir: Path, config: SiteConfig, clock
 
 
 @asynccontextmanager
-async def storing(data_dir: Path, config: SiteConfig, clock: Clock | None = None) -> AsyncIterator[Storing]:
-    """Start the service on the folder, and wait until it is ready; stop it in order."""
+async def storing(data_dir: Path, config: SiteConfig, clock: Clock | None = None, bus: Bus | None = None) -> AsyncIterator[Storing]:
+    """Start the service on the folder, and wait until it is ready; stop it in order. `bus`: not started yet; None: an embedded one."""
     clock = clock or SystemClock()
-    async with on_bus(EmbeddedBus(clock)) as bus, of_service(bus, data_dir, config, clock) as store:
+    async with on_bus(bus or EmbeddedBus(clock)) as running, of_service(running, data_dir, config, clock) as store:
         await store.service.start()
         assert await store.service.wait_ready(_READY_S), store.service.not_ready
         yield store
