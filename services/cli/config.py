@@ -1,4 +1,4 @@
-"""`vedette config`: show, validate, schema, sample."""
+"""`vedette config`: show, validate, schema, sample; apply, history, rollback of a running site's (`apply.py`)."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from typing import Annotated
 import typer
 from rich.syntax import Syntax
 
+from services.cli import apply as applying
 from services.cli.output import OUT, count, say
 from shared.config.load import json_schema, load_site, redacted, to_yaml
 from shared.config.sample import sample
 
-app = typer.Typer(help="Look at configuration files.", no_args_is_help=True)
+app = typer.Typer(help="Look at configuration files, and apply them to a running site.", no_args_is_help=True)
 SiteFile = Annotated[Path, typer.Argument(metavar="SITE.yml", help="The site's configuration.")]
 
 
@@ -51,3 +52,8 @@ def schema() -> None:
 def sample_() -> None:
     """Print a commented configuration with every key to begin with."""
     emit(sample(), "yaml")
+
+
+app.command()(applying.apply)
+app.command()(applying.history)
+app.command()(applying.rollback)

@@ -30,6 +30,7 @@ class Version:
         at_ns: when it was applied, UTC.
         note: what the person who applied it says about it.
         restores: the version whose text this is again; None: it is a new one.
+        format: of the document.
     """
 
     number: int
@@ -38,6 +39,7 @@ class Version:
     at_ns: int
     note: str = ""
     restores: int | None = None
+    format: int = 1
 
 
 class History:
