@@ -14,7 +14,7 @@ from rich.text import Text
 from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
-from services.cli import camera, config, models, topics
+from services.cli import camera, config, models, plan, topics
 from services.cli.logs import start_logging
 from services.cli.output import ERR, say, tell_error, write_crash
 from services.cli.ports import with_known_port
@@ -75,6 +75,7 @@ app = typer.Typer(
 app.add_typer(config.app, name="config")
 app.add_typer(models.app, name="models")
 app.add_typer(camera.app, name="camera")
+app.command()(plan.plan)
 
 
 def _tell_version(wanted: bool) -> None:
