@@ -11,7 +11,7 @@ from services.analytics.core.counts import RuleCounts
 
 
 class Counted(BaseModel):
-    """Totals of one counting rule. `since_ns`: when its day began, UTC nanoseconds."""
+    """Totals of one counting rule. `since_ns`: when its day began, `as_of_ns`: up to when it is true; UTC nanoseconds."""
 
     channel: str
     rule: str
@@ -19,6 +19,7 @@ class Counted(BaseModel):
     leave: int
     stay: int
     since_ns: int
+    as_of_ns: int = 0
 
 
 class CountsAnswer(BaseModel):
@@ -40,7 +41,7 @@ def router(service: CountsSource) -> APIRouter:
         """People counting: today's totals of every counting rule."""
         return CountsAnswer(
             counts=[
-                Counted(channel=c.channel, rule=c.rule, enter=c.enter, leave=c.leave, stay=c.stay, since_ns=c.since_ns)
+                Counted(channel=c.channel, rule=c.rule, enter=c.enter, leave=c.leave, stay=c.stay, since_ns=c.since_ns, as_of_ns=c.as_of_ns)
                 for c in service.counts()
             ]
         )

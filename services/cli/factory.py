@@ -48,8 +48,11 @@ class ServiceFactory:
     def create(self, name: str, runtime: Runtime, view: View) -> Service:
         """Build one service, and no more: imports happen here, so that a process has only what it runs."""
         app = importlib.import_module(f"services.{name}.app")
-        service: Service = app.create(runtime, routers(view), view.health) if name == "console" else app.create(runtime)
-        return service
+        if name != "console":
+            service: Service = app.create(runtime)
+            return service
+        console: Service = app.create(runtime, routers(view), view.health, [name for name in _WITH_HTTP if name not in view.names])
+        return console
 
 
 def routers(view: View) -> list[Any]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import structlog
 from fastapi import APIRouter
 
 from services.console.auth import Authority
+from services.console.forward import Forwarding
 from services.console.http import HealthOf, create_app
 from services.console.live import Hub
 from services.console.passwords import Passwords
@@ -23,7 +24,7 @@ log = structlog.get_logger(__name__)
 class ConsoleService:
     """The page and the HTTP API, in the running loop, on a listening socket of its own."""
 
-    def __init__(self, runtime: Runtime, routers: Sequence[APIRouter], health: HealthOf) -> None:
+    def __init__(self, runtime: Runtime, routers: Sequence[APIRouter], health: HealthOf, absent: Collection[str]) -> None:
         self._runtime = runtime
         console = runtime.site.console
         self._passwords = Passwords(runtime.data_dir)
@@ -31,13 +32,14 @@ class ConsoleService:
         self._state = LiveState(runtime.site)
         self._supervisor = Supervisor(runtime.clock, runtime.reporter.loop_failed)
         self._hub = Hub(runtime.bus, runtime.clock, self._state, self._authority, self._supervisor)
+        self._forwarding = Forwarding(runtime.site.internal, absent)
         app = create_app(
             site=runtime.site,
             clock=runtime.clock,
             authority=self._authority,
             hub=self._hub,
             state=self._state,
-            routers=routers,
+            routers=[*routers, self._forwarding.router],
             health=health,
         )
         self._server = HttpServer(app, "console.http", proxies=console.trusted_proxies, websockets=True)
@@ -71,6 +73,7 @@ class ConsoleService:
         """Close every page, let answers under way end, free the port. Idempotent."""
         await self._hub.stop()
         await self._server.stop()
+        await self._forwarding.close()
         self._passwords.close()
 
     def health(self) -> Health:
@@ -86,11 +89,12 @@ class ConsoleService:
         )
 
 
-def create(runtime: Runtime, routers: Sequence[APIRouter], health: HealthOf) -> ConsoleService:
+def create(runtime: Runtime, routers: Sequence[APIRouter], health: HealthOf, absent: Collection[str] = ()) -> ConsoleService:
     """Wire the console.
 
     Args:
         routers: of the other services (their own paths, no authentication inside).
         health: what every service says of itself, by name.
+        absent: services that run elsewhere; `internal` of the configuration says where.
     """
-    return ConsoleService(runtime, routers, health)
+    return ConsoleService(runtime, routers, health, absent)

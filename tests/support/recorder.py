@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,10 +21,17 @@ VEDETTE = Path(sys.executable).with_name("vedette")
 
 
 class Recorder:
-    """One `vedette run` on a site in a folder of its own. It can be killed and started again on the same folder."""
+    """One `vedette run` on a site in a folder of its own. It can be killed and started again on the same folder.
 
-    def __init__(self, folder: Path, site: dict[str, Any]) -> None:
+    `services`: those of this process, all when empty; without the console among them health is told on `port`.
+    """
+
+    def __init__(self, folder: Path, site: dict[str, Any], services: Sequence[str] = (), options: Sequence[str] = ()) -> None:
+        folder.mkdir(exist_ok=True)
         self.folder, self.port = folder, free_port()
+        self._options = [*(f"--service={name}" for name in services), *options]
+        if services and "console" not in services:
+            self._options.append(f"--listen=127.0.0.1:{self.port}")
         self.site_file, self.log_file, self.data_dir = folder / "site.yml", folder / "vedette.log", folder / "data"
         document = {"data_dir": str(self.data_dir), **site, "console": {"port": self.port, **site.get("console", {})}}
         self.site_file.write_text(json.dumps(document, indent=1), encoding="utf-8")  # JSON is YAML
@@ -51,7 +58,11 @@ class Recorder:
         environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
         with self.log_file.open("ab") as log:
             self._process = subprocess.Popen(
-                [str(VEDETTE), "run", str(self.site_file)], stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=environment
+                [str(VEDETTE), "run", str(self.site_file), *self._options],
+                stdout=log,
+                stderr=log,
+                stdin=subprocess.DEVNULL,
+                env=environment,
             )
 
     def wait_ready(self, deadline_s: float = 60.0) -> None:

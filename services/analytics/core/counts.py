@@ -14,7 +14,7 @@ from shared.config.site import SiteConfig
 
 @dataclass(frozen=True, slots=True)
 class RuleCounts:
-    """Totals of one rule of one channel since `since_ns`, when its day began."""
+    """Totals of one rule of one channel since `since_ns`, when its day began. `as_of_ns`: its newest frame's capture time; 0: none yet."""
 
     channel: str
     rule: str
@@ -22,6 +22,7 @@ class RuleCounts:
     leave: int
     stay: int
     since_ns: int
+    as_of_ns: int = 0
 
 
 def counts_of(site: SiteConfig, analyses: Mapping[str, ChannelAnalysis], now_ns: int) -> list[RuleCounts]:
@@ -39,5 +40,6 @@ def counts_of(site: SiteConfig, analyses: Mapping[str, ChannelAnalysis], now_ns:
             today_ns = day_start_ns(now_ns, time.fromisoformat(rule.reset_at), site.site.zone)
             if counts.since_ns < today_ns:
                 counts = Counts(since_ns=today_ns)
-            found.append(RuleCounts(channel.id, rule.id, counts.enter, counts.leave, counts.stay, counts.since_ns))
+            as_of_ns = analyses[channel.id].time_ns if channel.id in analyses else 0
+            found.append(RuleCounts(channel.id, rule.id, counts.enter, counts.leave, counts.stay, counts.since_ns, as_of_ns))
     return found

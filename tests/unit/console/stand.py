@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -86,7 +86,7 @@ class Answers:
     health: dict[str, Health] = field(default_factory=lambda: {"storage": Health(True, "well")})
 
 
-def _storage_router(answers: Answers) -> APIRouter:
+def storage_router(answers: Answers) -> APIRouter:
     router = APIRouter(prefix="/api")
 
     def matching(channel: str, from_ns: int, to_ns: int) -> list[dict[str, Any]]:
@@ -133,7 +133,7 @@ def _storage_router(answers: Answers) -> APIRouter:
     return router
 
 
-def _alarms_router(answers: Answers) -> APIRouter:
+def alarms_router(answers: Answers) -> APIRouter:
     router = APIRouter(prefix="/api")
 
     @router.get("/alarms")
@@ -202,9 +202,17 @@ class Stand:
 
 @asynccontextmanager
 async def running(
-    data_dir: Path, site: SiteConfig | None = None, clock: Clock | None = None, storage: APIRouter | None = None
+    data_dir: Path,
+    site: SiteConfig | None = None,
+    clock: Clock | None = None,
+    storage: APIRouter | None = None,
+    *,
+    absent: Collection[str] = (),
 ) -> AsyncIterator[Stand]:
-    """A console that serves on a free port until the block ends. `storage`: routes of a real storage service."""
+    """A console that serves on a free port until the block ends. `storage`: routes of a real storage service.
+
+    `absent`: the other services are none of this process; those named are asked elsewhere.
+    """
     clock = clock or SystemClock()
     bus = EmbeddedBus(clock)
     await bus.start()
@@ -215,7 +223,8 @@ async def running(
     def health() -> Mapping[str, Health]:
         return {"console": console.health(), **answers.health}
 
-    console = create(runtime, [storage or _storage_router(answers), _alarms_router(answers)], health)
+    routers = [] if absent else [storage or storage_router(answers), alarms_router(answers)]
+    console = create(runtime, routers, health, absent)
     try:
         await console.start()
         yield Stand(console, bus, clock, answers, data_dir)
