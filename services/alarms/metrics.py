@@ -10,6 +10,7 @@ EVENTS = counter(
 ALARMS = counter("alarms_changes_total", "Changes of alarms.", ["channel", "change"])
 OPEN = gauge("alarms_open", "Alarms that last now.")
 EVENT_TO_ALARM = histogram("alarms_event_to_alarm_seconds", "From the capture time of an event to its alarm in the book.")
+ALARM_TO_WEBHOOK = histogram("alarms_alarm_to_webhook_seconds", "From an alarm in the book to the centre's answer.", ["centre"])
 CAPTURE_TO_WEBHOOK = histogram("alarms_capture_to_webhook_seconds", "From the capture time of an alarm to the centre's answer.", ["centre"])
 POST = histogram("alarms_webhook_post_seconds", "How long a centre takes to answer.", ["centre"])
 QUEUE = gauge("alarms_webhook_queue", "Messages that wait for a centre.", ["centre"])

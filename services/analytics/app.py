@@ -143,6 +143,8 @@ class AnalyticsService:
         if channel.urgent:
             await self._save(channel)
         metrics.LATENCY_SECONDS.observe(max(0, self._clock.now_ns() - frame.published_ns) / NS_PER_S)
+        if len(out) > 1:  # the first is the frame's detections
+            metrics.CAPTURE_TO_EVENT.observe(max(0, self._clock.now_ns() - frame.capture_ns) / NS_PER_S)
         log.debug("a frame is analysed", channel=channel.id, sequence=frame.sequence, detector=look.detect, events=len(out) - 1)
         return out
 

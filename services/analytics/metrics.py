@@ -15,6 +15,7 @@ DETECTED = counter(
 )
 EVENTS = counter("analytics_events_total", "Events started", ("channel", "rule"))
 DETECT_SECONDS = histogram("analytics_detect_seconds", "Time of the detector per frame, its share of the batch")
+CAPTURE_TO_EVENT = histogram("analytics_capture_to_event_seconds", "From the capture time of a frame to the events that it raised")
 LATENCY_SECONDS = histogram("analytics_latency_seconds", "From publishing a frame to its results")
 QUEUE = gauge("analytics_queue", "Frames that wait for the detector")
 TRACKS = gauge("analytics_tracks", "Tracks in the last frame", ("channel",))

@@ -59,8 +59,8 @@ _LIMITS = f"""
 - **Partitions**: {CHANNEL_PARTITIONS} per topic, fixed for the life of a site. More analytics workers than that stand idle, and all cameras
   of a partition are handled by one worker.
 - **What the broker keeps**: `retention.bytes` is per partition. Beyond {_SEGMENTS_LAST} cameras of {_USUAL.mbit:g} Mbit/s
-  a partition's segments last less than 10 minutes, so storage may not be away for that long; beyond {_FRAMES_LAST} at {_USUAL.fps:g} frames/s its frames last less
-  than two minutes.
+  a partition's segments last less than 10 minutes, so storage may not be away for that long; beyond {_FRAMES_LAST} at
+  {_USUAL.fps:g} frames/s its frames last less than two minutes.
 - **Network**: segments cross it from the camera to ingest, to the broker, to its replicas, and to storage. With 1 Gbit/s links brokers are
   counted by their links, not by their CPU.
 - **Disks**: capacity comes long before speed.

@@ -242,6 +242,7 @@ class Channel:
                 trace=frame_trace(self.config.id, frame.session, self._frames),
             )  # fmt: skip
             log.debug("a frame is published", channel=message.channel, sequence=message.sequence, trace=message.trace)
+            metrics.CAPTURE_TO_PUBLISH.observe(max(0, message.published_ns - message.capture_ns) / NS_PER_S)
             self._frames += 1
             try:
                 (await producer.enqueue(FRAMES, message)).add_done_callback(_retrieve)

@@ -1,6 +1,6 @@
 """What ingest counts."""
 
-from shared.obs.metrics import counter, gauge
+from shared.obs.metrics import counter, gauge, histogram
 
 FRAMES = counter("ingest_video_frames_total", "Video frames received", ["channel", "stream"])
 BYTES = counter("ingest_video_bytes_total", "Video bytes received", ["channel", "stream"])
@@ -15,3 +15,4 @@ SPOOL_BYTES = gauge("ingest_spool_bytes", "Durable bytes that storage has not ye
 HANDED_OVER = counter("ingest_segments_handed_over_total", "Segments acknowledged downstream", ["channel"])
 SET_ASIDE = counter("ingest_spool_set_aside_total", "Waiting files that were no segments, kept as *.bad", ["channel"])
 CATCHING_UP = gauge("ingest_catching_up", "Channels that hand over more than what is live, or wait for their turn to")
+CAPTURE_TO_PUBLISH = histogram("ingest_capture_to_publish_seconds", "From a frame's capture time, by the camera's clock, to its publishing")

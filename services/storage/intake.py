@@ -21,6 +21,7 @@ from shared.config.services import MIB
 from shared.domain.clock import NS_PER_S, Clock
 from shared.domain.errors import CatalogueError, ObjectStoreError, StorageFull
 from shared.messages import DeadLetter, Message, SegmentMessage
+from shared.obs.lag import watch_lag
 from shared.topics import DEAD_LETTERS, SEGMENTS
 
 log = structlog.get_logger(__name__)
@@ -59,6 +60,7 @@ class Intake:
         """Take groups for ever. After a failure the bus gives again what was not committed."""
         self._in_hand_since_ns = None
         consumer = await self._bus.consumer([SEGMENTS], group=GROUP)
+        watch_lag(GROUP, consumer.lag)
         try:
             await self._ready.wait()
             while True:

@@ -29,6 +29,7 @@ from shared.faust.progress import Progress
 from shared.faust.schema import MessageSchema, Undecodable
 from shared.messages import DeadLetter, EventKind, EventMessage, Message
 from shared.messages.codec import encode
+from shared.obs.lag import watch_lag
 from shared.obs.trace import following
 from shared.service import Health, Runtime
 from shared.supervise import Supervisor
@@ -106,6 +107,7 @@ class Worker:
             BusUnavailable: the bus does not answer.
         """
         self._supervisor = Supervisor(self._runtime.clock, self._runtime.reporter.loop_failed)
+        watch_lag(self._name, lambda: float(self.health().details["lag"]))
         app = await self._start_app()
         self._supervisor.spawn(f"agents of {self._name}", lambda: self._watch(app))
         self._supervisor.spawn(f"commits of {self._name}", self._commit_loop)

@@ -144,6 +144,7 @@ class Destination:
 
     async def _delivered(self, delivery: Delivery) -> None:
         now_ns = self._clock.now_ns()
+        metrics.ALARM_TO_WEBHOOK.labels(self._centre.id).observe(max(0.0, ns_to_seconds(now_ns - delivery.queued_ns)))
         metrics.CAPTURE_TO_WEBHOOK.labels(self._centre.id).observe(max(0.0, ns_to_seconds(now_ns - delivery.capture_ns)))
         self._count("delivered")
         log.info("webhook delivered", centre=self._centre.id, channel=delivery.channel, alarm=delivery.alarm_id, change=delivery.change)
