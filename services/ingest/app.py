@@ -9,8 +9,9 @@ camera thread --segments--> spool --hand-over--> SEGMENTS        (durable, in or
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 
 import structlog
@@ -19,9 +20,11 @@ from services.ingest.adapters.camera import configure_libav, tells_losses
 from services.ingest.adapters.slot import post
 from services.ingest.adapters.spool import Spool
 from services.ingest.channel import Channel, Events
+from services.ingest.core.changes import changes
 from services.ingest.core.spool_index import Entry
 from services.ingest.handover import HandOver, Turns
 from shared.config.channels import ChannelConfig
+from shared.config.site import SiteConfig
 from shared.domain.clock import NS_PER_S
 from shared.domain.errors import BusError
 from shared.domain.ids import DEVICE_CHANNEL, DEVICE_CHANNEL_NUMBER
@@ -64,8 +67,7 @@ class IngestService:
             SpoolError: the spool folder cannot be written.
         """
         runtime, loop = self._runtime, asyncio.get_running_loop()
-        streams = [stream for channel in runtime.site.channels if channel.enabled for stream in (channel.main, channel.sub)]
-        configure_libav(listen=any(stream is not None and tells_losses(stream) for stream in streams))
+        self._listen_to_libav()
         self._spool = Spool(
             runtime.data_dir / "spool", runtime.site.ingest.spool_max_bytes,
             min_free_bytes=runtime.site.storage.min_free_bytes, committed=lambda entry: post(loop, self._committed, entry),
@@ -80,17 +82,49 @@ class IngestService:
         # Also of channels that are no longer configured: what was recorded is handed over.
         for channel_id in sorted(self._spool.channels() | {channel.id for channel in runtime.site.channels if channel.enabled}):
             self._add_handover(channel_id, self._spool)
+        self._supervisor.spawn(ONCE, partial(self._tell_disabled, _disabled(runtime.site)))
+        self._read(runtime.site, [channel.id for channel in runtime.site.channels if channel.enabled], self._spool)
+
+    def _listen_to_libav(self) -> None:
+        streams = [stream for channel in self._runtime.site.channels if channel.enabled for stream in (channel.main, channel.sub)]
+        configure_libav(listen=any(stream is not None and tells_losses(stream) for stream in streams))
+
+    def _read(self, site: SiteConfig, wanted: Collection[str], spool: Spool) -> None:
+        """Connect to those cameras."""
         events = Events(self._report, self._recovered, self._thread_failed)
-        disabled = [config for config in runtime.site.channels if not config.enabled]
-        self._supervisor.spawn(ONCE, partial(self._tell_disabled, disabled))
-        for config in runtime.site.channels:
-            if not config.enabled:
-                continue
-            channel = self._channels[config.id] = Channel(config, runtime, self._spool, events)
-            self._supervisor.spawn(f"ingest.status.{config.id}", channel.status_loop)
-            self._supervisor.spawn(f"ingest.frames.{config.id}", channel.frames_loop)
-        for channel in self._channels.values():
+        begun = []
+        for config in site.channels:
+            if config.id in wanted:
+                channel = self._channels[config.id] = Channel(config, self._runtime, spool, events)
+                self._supervisor.spawn(f"ingest.status.{config.id}", channel.status_loop)
+                self._supervisor.spawn(f"ingest.frames.{config.id}", channel.frames_loop)
+                begun.append(channel)
+        for channel in begun:
             channel.start()
+
+    async def reconfigure(self, site: SiteConfig) -> None:
+        """Run by `site` from here on. Cameras whose connection it does not change are read on without a gap; what was recorded of those
+        that it removes is still handed over. Called by one task at a time, after `start`."""
+        todo, old, spool = changes(self._runtime.site, site), self._runtime.site, self._spool
+        self._runtime = replace(self._runtime, site=site)
+        if not self._started or spool is None:
+            return
+        self._listen_to_libav()
+        await asyncio.gather(*(self._stop_reading(name) for name in todo.stop))
+        for name in sorted(todo.start - self._handovers.keys()):
+            self._add_handover(name, spool)
+        self._read(site, todo.start, spool)
+        gone = [channel for channel in old.channels if channel.enabled and site.channel(channel.id) is None]  # nobody waits for these now
+        await self._supervisor.cancel(ONCE)
+        self._supervisor.spawn(ONCE, partial(self._tell_disabled, [*_disabled(site), *gone]))
+
+    async def _stop_reading(self, name: str) -> None:
+        """Finish what is open of a camera, and leave it."""
+        channel = self._channels.pop(name)
+        await channel.stop()
+        await self._supervisor.cancel(f"ingest.status.{name}")
+        await self._supervisor.cancel(f"ingest.frames.{name}")
+        self._losing.pop(name, None)
 
     def _add_handover(self, channel_id: str, spool: Spool) -> None:
         handover = HandOver(channel_id, spool, self._runtime.bus.producer, self._runtime.clock, self._turns, self._unreadable)
@@ -207,6 +241,10 @@ class IngestService:
         except BusError:
             return False
         return True
+
+
+def _disabled(site: SiteConfig) -> list[ChannelConfig]:
+    return [config for config in site.channels if not config.enabled]
 
 
 def create(runtime: Runtime) -> IngestService:
