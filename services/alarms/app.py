@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -19,6 +20,7 @@ from services.alarms.core.arming import Arming
 from services.alarms.core.place import Place
 from services.alarms.core.record import Alarm
 from services.alarms.keeper import Keeper
+from shared.config.site import SiteConfig
 from shared.db.engine import create_engine, database_url
 from shared.domain.clock import seconds_to_ns
 from shared.domain.errors import CatalogueUnavailable
@@ -49,7 +51,7 @@ class AlarmService:
         self.keeper = Keeper(Arming(runtime.site), place, book, self.dispatcher, self._outbox, clock, runtime.site.alarms)
         self._cameras = Cameras(book, seconds_to_ns(runtime.site.alarms.offline_after_s))
         book.on_return = self._take_up
-        self._runtime = runtime
+        self._runtime, self._public_url = runtime, place.public_url
         self._supervisor = Supervisor(clock, reporter.loop_failed)
         self._worker = Worker(self.name, runtime)
         self._worker.handle(EVENTS, self._on_event)
@@ -90,6 +92,23 @@ class AlarmService:
             await self.dispatcher.take_up()
             self._outbox.wake()
             self.keeper.listen()
+
+    async def reconfigure(self, site: SiteConfig) -> None:
+        """Run by `site` from here on: rules' arming and linkage, schedules, centres. Between two transactions of the book, for which it
+        waits while the book is away. What is queued for a centre stays queued, or becomes dead letters with the centre.
+
+        Raises:
+            CatalogueError: the book refused; the configuration before goes on.
+        """
+        await self.book.patiently(partial(self._reconfigure, site))
+
+    async def _reconfigure(self, site: SiteConfig) -> None:
+        arming, place = Arming(site), Place.of(site, self._public_url)
+        async with self.book.write() as page:
+            await self.dispatcher.reconfigure(site.centres, page)
+            self.keeper.reconfigure(arming, place, site.alarms)
+            self._cameras.reconfigure(seconds_to_ns(site.alarms.offline_after_s))
+            self._runtime = replace(self._runtime, site=site)
 
     async def stop(self) -> None:
         """Finish what is in hand. Webhooks that are not sent wait in the book for the next start."""

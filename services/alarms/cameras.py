@@ -16,6 +16,10 @@ class Cameras:
         self._book, self._offline_after_ns = book, offline_after_ns
         self._present: set[str] = set()  # channels of which no absence is open: their statuses need no look into the book
 
+    def reconfigure(self, offline_after_ns: int) -> None:
+        """From the next status on."""
+        self._offline_after_ns = offline_after_ns
+
     async def on_status(self, status: ChannelStatus) -> EventMessage | None:
         """The event that a status makes, to be published; None: none. A camera is where its main stream is."""
         if status.stream is not StreamKind.MAIN:

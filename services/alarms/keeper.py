@@ -58,6 +58,12 @@ class Keeper:
         self._next_due_ns: int | None = 0
         self._looked_ns = 0
 
+    def reconfigure(self, arming: Arming, place: Place, settings: AlarmsConfig) -> None:
+        """Go by these from here on; between two transactions. Alarms whose rule is gone end, and do nothing else."""
+        self._arming, self._place, self._settings = arming, place, settings
+        self._lost_after_ns = seconds_to_ns(settings.lost_after_s)
+        self._next_due_ns = 0  # look anew: the periods may be others
+
     def listen(self) -> None:
         """From now on messages are heard: what was silent before is not lost for that."""
         self._listening_ns = self._clock.now_ns()

@@ -61,9 +61,23 @@ class Destination:
         self._told_ns: int | None = None
         self.disabled = ""  # why; empty: it is not
 
+    @property
+    def _burial(self) -> str:
+        return f"dead letters of centre {self._centre.id}"
+
+    def _lane_name(self, channel: str) -> str:
+        return f"webhooks of {channel} to {self._centre.id}"
+
     def start(self) -> None:
         """Begin to send."""
-        self._supervisor.spawn(f"dead letters of centre {self._centre.id}", self._bury_refused)
+        self._supervisor.spawn(self._burial, self._bury_refused)
+
+    async def stop(self) -> None:
+        """End its loops, and drop the connections. What it had not sent is in the book; what was on its way may be sent again."""
+        await self._supervisor.cancel(self._burial)
+        for channel in list(self._lanes):
+            await self._supervisor.cancel(self._lane_name(channel))
+        await self.close()
 
     async def close(self) -> None:
         """Drop the connections, once the loops have been stopped."""
@@ -107,7 +121,7 @@ class Destination:
             lane = self._lanes[delivery.channel] = _Lane()
             wait_s = ns_to_seconds(delivery.next_ns - self._clock.now_ns())
             lane.pause_s = min(max(0.0, wait_s), self._centre.retry_max_s)  # after a restart: no longer than ever, should a clock be wrong
-            self._supervisor.spawn(f"webhooks of {delivery.channel} to {self._centre.id}", lambda: self._send_lane(lane))
+            self._supervisor.spawn(self._lane_name(delivery.channel), lambda: self._send_lane(lane))
         return lane
 
     async def _send_lane(self, lane: _Lane) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from services.alarms.adapters.book import Book
 from services.alarms.adapters.destination import CONNECTIONS, Destination
+from services.alarms.adapters.page import Page
 from services.alarms.adapters.rows import Delivery
 from services.alarms.adapters.webhook import WebhookClient
 from shared.config.services import WebhookCentre
@@ -34,6 +35,7 @@ class Dispatcher:
         self._book, self._clock, self._reporter = book, clock, reporter
         self._supervisor = Supervisor(clock, reporter.loop_failed)
         self._destinations: dict[str, Destination] = {}
+        self._running = False
 
     @property
     def supervisor(self) -> Supervisor:
@@ -49,17 +51,44 @@ class Dispatcher:
             await page.bury_strangers(list(self._centres), self._clock.now_ns())
             waiting, disabled = await page.waiting(), await page.disabled()
         self._supervisor = Supervisor(self._clock, self._reporter.loop_failed)
-        tls = ssl.create_default_context()
-        for centre in self._centres.values():
-            client = WebhookClient(centre, self._clock, tls, CONNECTIONS)
-            self._destinations[centre.id] = Destination(centre, client, self._book, self._clock, self._reporter, self._supervisor)
-        for centre_id, destination in self._destinations.items():
-            destination.disabled = disabled.get(centre_id, "")
-            destination.start()
+        self._running = True
+        self._begin(self._centres, disabled)
         self.submit(waiting)
+
+    def _begin(self, names: Iterable[str], disabled: Mapping[str, str]) -> None:
+        tls = ssl.create_default_context()
+        for name in names:
+            centre = self._centres[name]
+            client = WebhookClient(centre, self._clock, tls, CONNECTIONS)
+            destination = Destination(centre, client, self._book, self._clock, self._reporter, self._supervisor)
+            self._destinations[name] = destination
+            destination.disabled = disabled.get(name, "")
+            destination.start()
+
+    async def reconfigure(self, centres: Sequence[WebhookCentre], page: Page) -> None:
+        """Tell these centres from here on, in the transaction of `page`: nothing is queued meanwhile. Those that are as before are not
+        touched; what waits for one that changed is sent as it is now; what waits for one that is gone becomes dead letters.
+
+        Raises:
+            CatalogueError: the book refused.
+        """
+        wanted = {centre.id: centre for centre in centres if centre.enabled}
+        if not self._running:
+            self._centres = wanted
+            return
+        await page.bury_strangers(list(wanted), self._clock.now_ns())
+        waiting, disabled = await page.waiting(), await page.disabled()
+        left = [name for name, centre in self._centres.items() if wanted.get(name) != centre]
+        begun = [name for name, centre in wanted.items() if self._centres.get(name) != centre]
+        for name in left:
+            await self._destinations.pop(name).stop()
+        self._centres = wanted
+        self._begin(begun, disabled)
+        self.submit(delivery for delivery in waiting if delivery.centre in begun)
 
     async def stop(self) -> None:
         """Stop sending; what is unsent stays in the book. Idempotent."""
+        self._running = False
         await self._supervisor.stop()
         for destination in self._destinations.values():
             await destination.close()
