@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 
 import structlog
 
@@ -182,6 +183,19 @@ class StorageService:
         self._intake = Intake(
             runtime.bus, clock, self._writer, self._cleaner, self._archive, self._notices, self._linkage.footage_stored, self._ready
         )
+
+    async def reconfigure(self, site: SiteConfig) -> None:
+        """Run by `site` from here on: modes, schedules, quotas, policies. What is recorded goes on. Not concurrent with itself.
+
+        Raises:
+            CatalogueError: the catalogue could not take the channels' limits; those in force go on.
+        """
+        self._runtime = replace(self._runtime, site=site)
+        if not hasattr(self, "catalogue"):  # not started: it begins with it
+            return
+        await self._writer.reconfigure(file_s=site.storage.file_s, modes=channel_modes(site))
+        if self._ready.is_set():  # else it learns them when it is
+            await self._learn_limits()
 
     async def stop(self) -> None:
         """Close what is open, release everything. Idempotent."""

@@ -67,6 +67,11 @@ class Writer:
         self._pool = ThreadPoolExecutor(4, thread_name_prefix="storage-disk")
         self._lock = asyncio.Lock()
 
+    async def reconfigure(self, *, file_s: float, modes: Mapping[str, ChannelMode]) -> None:
+        """From the next group on; a group is stored wholly by one configuration."""
+        async with self._lock:
+            self._file_s, self._modes = file_s, modes
+
     @property
     def open_files(self) -> int:
         return len(self._open)
