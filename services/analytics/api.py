@@ -29,7 +29,7 @@ class CountsAnswer(BaseModel):
 class CountsSource(Protocol):
     """What this API needs of the service."""
 
-    def counts(self) -> list[RuleCounts]: ...
+    async def totals(self) -> list[RuleCounts]: ...
 
 
 def router(service: CountsSource) -> APIRouter:
@@ -42,7 +42,7 @@ def router(service: CountsSource) -> APIRouter:
         return CountsAnswer(
             counts=[
                 Counted(channel=c.channel, rule=c.rule, enter=c.enter, leave=c.leave, stay=c.stay, since_ns=c.since_ns, as_of_ns=c.as_of_ns)
-                for c in service.counts()
+                for c in await service.totals()
             ]
         )
 

@@ -17,6 +17,7 @@ from services.analytics.adapters.batcher import Seen
 from services.analytics.core.channel import ChannelAnalysis, Fired, Look
 from services.analytics.core.events import event_message, track_message
 from shared.config.rules import AnyRule, PeopleCountingRule
+from shared.domain.clock import NS_PER_S
 from shared.domain.targets import TrackedObject
 from shared.faust.worker import Outgoing
 from shared.media.pictures import luma
@@ -25,6 +26,10 @@ from shared.topics import DETECTIONS, EVENTS
 
 #: Results kept per channel, so that a frame that is delivered again gives the same messages and moves no state.
 REMEMBERED_FRAMES = 64
+
+#: After a channel was taken over, frames no older than this are handled although they are stale: enough for a worker that was killed to be
+#: missed. Catching up takes no longer either: a worker that has too much to do must not stay behind for good.
+CATCH_UP_NS = 60 * NS_PER_S
 
 Out: TypeAlias = list[Outgoing[Any]]
 
@@ -41,6 +46,14 @@ class ChannelWork:
         self.silent = False
         #: Something is not on the disk; `urgent`: something that must be there before it is told.
         self.dirty = self.urgent = False
+        #: A frame was handled since the last save, at `saved_ns` (monotonic).
+        self.unsaved, self.saved_ns = False, now_ns
+        #: Of the claim with which it is held.
+        self.generation = 0
+        #: Monotonic: until when frames are handled that have waited while nobody had the channel; 0: none are.
+        self.catches_up_until_ns = 0
+        #: When ingest published the last frame that was handled, UTC.
+        self.published_ns = 0
         self._results: OrderedDict[tuple[str, int], Out] = OrderedDict()
         self._last: tuple[str, int] | None = None
         self._looked: tuple[tuple[str, int], Look] | None = None
@@ -54,7 +67,17 @@ class ChannelWork:
         again = self._results.get((frame.session, frame.sequence))
         if again is None and self._last is not None and self._last[0] == frame.session and frame.sequence <= self._last[1]:
             return []  # before a restart, which has told it again
+        if again is None and self.catches_up_until_ns and frame.published_ns <= self.published_ns:
+            return []  # read again for the sake of others: the state that was taken over is newer
         return again
+
+    def too_old(self, frame: FrameMessage, now_ns: int, monotonic_ns: int, limit_ns: int) -> bool:
+        """Whether a frame tells of nothing that still helps. What has waited while the channel had no worker is caught up with first."""
+        age_ns = now_ns - frame.published_ns
+        if age_ns <= limit_ns:
+            self.catches_up_until_ns = 0
+            return False
+        return monotonic_ns >= self.catches_up_until_ns or age_ns > CATCH_UP_NS
 
     def look(self, frame: FrameMessage) -> Look:
         """The motion stage, once per frame: who was cancelled between here and `finish` comes again.
@@ -77,6 +100,8 @@ class ChannelWork:
         metrics.TRACKS.labels(self.id).set(len(tracks))
         events = [*self.take_waiting(), *self._events(fired, frame.trace)]
         out: Out = [Outgoing(DETECTIONS, _detections(frame, look, tracks, seen)), *(Outgoing(EVENTS, event) for event in events)]
+        self.published_ns, self.unsaved = frame.published_ns, True
+        self.dirty |= bool(tracks)  # someone may be in the middle of something
         self._last, self._told = (frame.session, frame.sequence), events
         self._results[self._last] = out
         if len(self._results) > REMEMBERED_FRAMES:
@@ -118,6 +143,7 @@ class ChannelWork:
         return self.analysis.export() | {
             "channel_number": self.number,
             "frame": self._last,
+            "published_ns": self.published_ns,
             "told": [event.model_dump(mode="json") for event in (*self._told, *self._waiting)],
         }
 
@@ -131,7 +157,7 @@ class ChannelWork:
         frame = state.get("frame")
         last = (str(frame[0]), int(frame[1])) if frame is not None else None
         self.analysis.restore(state)
-        self._waiting, self._last = told, last
+        self._waiting, self._last, self.published_ns = told, last, int(state.get("published_ns", 0))
 
 
 def _detections(frame: FrameMessage, look: Look, tracks: Sequence[TrackedObject], seen: Seen | None) -> DetectionsMessage:

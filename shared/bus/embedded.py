@@ -118,6 +118,11 @@ class EmbeddedBus:
             self._partitions.pop((topic.name, 0), None)
         self._running = True
 
+    async def connected(self) -> None:
+        """As the port says. Raises: BusUnavailable: the bus does not run."""
+        if not self._running:
+            raise BusUnavailable("the bus does not run", where="embedded bus")
+
     async def stop(self) -> None:
         """Close all consumers; writers that wait, and messages that no group made durable, get `BusUnavailable`."""
         self._running = False

@@ -120,10 +120,13 @@ class KafkaBus:
             await consumer.close()
         await self._producer.close()
 
-    async def consumer(self, topics: Sequence[Topic[Any]], *, group: str | None, from_start: bool = True) -> KafkaConsumer:
+    async def connected(self) -> None:
         await self._ready.wait()
         if self._missing:
             raise BusUnavailable(self._missing)
+
+    async def consumer(self, topics: Sequence[Topic[Any]], *, group: str | None, from_start: bool = True) -> KafkaConsumer:
+        await self.connected()
         consumer = KafkaConsumer(topics, group, self._where, bury=self._bury, forget=self._consumers.discard)
         self._consumers.add(consumer)
         try:

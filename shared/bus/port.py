@@ -126,6 +126,14 @@ class Bus(Protocol):
         """
         ...
 
+    async def connected(self) -> None:
+        """Wait until the bus is connected for the first time, and the topics are there.
+
+        Raises:
+            BusUnavailable: the bus was stopped.
+        """
+        ...
+
     async def stop(self) -> None:
         """Flush what was enqueued, close all consumers, disconnect. Idempotent."""
         ...

@@ -14,38 +14,39 @@ partitions move, and a message that cannot be decoded before earlier ones are ha
 from __future__ import annotations
 
 import asyncio
-import logging
 import warnings
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from contextlib import suppress
+from typing import Any, TypeVar
 
 import structlog
 
 from shared.domain.errors import BusUnavailable
-from shared.domain.redact import redact
+from shared.faust.app import make_app
 from shared.faust.lanes import LaneKey, Lanes
+from shared.faust.moves import Entering, Moves, NotOurs
+from shared.faust.outgoing import Outgoing, Publisher
 from shared.faust.progress import Progress
 from shared.faust.schema import MessageSchema, Undecodable
-from shared.messages import DeadLetter, EventKind, EventMessage, Message
+from shared.messages import EventKind, EventMessage, Message
 from shared.messages.codec import encode
 from shared.obs.lag import watch_lag
 from shared.obs.trace import following
 from shared.service import Health, Runtime
 from shared.supervise import Supervisor
-from shared.topics import DEAD_LETTERS, Topic
+from shared.topics import Topic
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)  # faust's own use of asyncio and of its dependencies
-    import faust
     from aiokafka.errors import KafkaError  # type: ignore[import-untyped]  # aiokafka is untyped
     from faust.types import TP
+
+__all__ = ["Handler", "NotOurs", "Outgoing", "Worker"]
 
 log = structlog.get_logger(__name__)
 
 M = TypeVar("M", bound=Message)
 
-MIB = 1024 * 1024
 #: At least this long between two commits: what a crash makes be handled twice.
 COMMIT_EVERY_S = 0.25
 #: How long `stop` and a rebalance wait for handlers; after it they are cancelled, and their messages are handled again.
@@ -53,19 +54,12 @@ DRAIN_S = 10.0
 #: Messages that wait this long while none is handled are no progress (open reports 175, 523, 640 of Faust); a message in hand for this
 #: long waits too: its partition stands still.
 STALLED_AFTER_S = 30.0
-RETRY_PUBLISH_S = 1.0
+#: How long `start` waits for the app, before it leaves that to a loop of its own.
+START_S = 5.0
 #: How often partitions of which nothing was read yet are asked where they begin.
 LOOK_EVERY_S = 5.0
 #: Reports of failed handlers under way at once; more failures than that are only logged and counted.
 MAX_REPORTS = 8
-
-
-@dataclass(frozen=True, slots=True)
-class Outgoing(Generic[M]):
-    """A message for another topic."""
-
-    topic: Topic[M]
-    message: M
 
 
 Handler = Callable[[M], Awaitable[Sequence[Outgoing[Any]]]]
@@ -89,6 +83,10 @@ class Worker:
         self._to_commit = asyncio.Event()
         self._reports: set[asyncio.Task[None]] = set()
         self._failed = 0
+        self._publisher = Publisher(name, runtime)
+        self._moves: Moves | None = None
+        self._entering: Entering | None = None
+        self._running, self._rejoin = asyncio.Event(), asyncio.Event()
 
     def handle(self, topic: Topic[M], handler: Handler[M]) -> None:
         """Have `handler` called with each message of `topic`. Before `start`, once per topic.
@@ -100,18 +98,26 @@ class Worker:
             raise ValueError(f"topic {topic.name} has a handler already, or the worker runs")
         self._handlers[topic.name] = (topic, handler)
 
-    async def start(self) -> None:
-        """Join the group and begin. Returns when the app runs; partitions come a moment later.
+    def moves(self, moves: Moves) -> None:
+        """Have `moves` told when partitions come and go. Before `start`.
 
         Raises:
-            BusUnavailable: the bus does not answer.
+            ValueError: the worker runs.
         """
+        if self._app is not None:
+            raise ValueError("the worker runs")
+        self._moves, self._entering = moves, Entering(moves)
+
+    async def start(self) -> None:
+        """Join the group and begin. Returns when the app runs, or after `START_S`: while the bus is away it is tried again."""
         self._supervisor = Supervisor(self._runtime.clock, self._runtime.reporter.loop_failed)
         watch_lag(self._name, lambda: float(self.health().details["lag"]))
-        app = await self._start_app()
-        self._supervisor.spawn(f"agents of {self._name}", lambda: self._watch(app))
+        self._supervisor.spawn(f"agents of {self._name}", self._watch)
         self._supervisor.spawn(f"commits of {self._name}", self._commit_loop)
         self._supervisor.spawn(f"beginnings of {self._name}", self._look_for_beginnings)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(START_S):
+                await self._running.wait()
 
     async def stop(self) -> None:
         """Let handlers finish what is in hand, commit, leave the group. Idempotent."""
@@ -124,10 +130,11 @@ class Worker:
     def health(self) -> Health:
         """Not ok: the app is down, or messages wait and none is handled. Slow is not stuck: whoever is behind but goes on is ok."""
         app, progress = self._app, self._progress
-        running, lag = app is not None, progress.lag(app.consumer) if app is not None and app.started else 0
+        running = app is not None and self._running.is_set()
+        lag = progress.lag(app.consumer) if running else 0
         slowest_s = progress.slowest_s()
         stalled = max(slowest_s, progress.waiting_s(lag)) > STALLED_AFTER_S
-        summary = "does not run" if not running else "stalled" if stalled else "running"
+        summary = (self._runtime.bus.trouble() or "does not run") if not running else "stalled" if stalled else "running"
         details: dict[str, str | int | float | bool] = {
             "handled": progress.handled, "failed": self._failed, "lag": lag, "in_flight": self._lanes.in_flight,
             "slowest_s": round(slowest_s, 3), "restarts": sum(loop.failures for loop in self._supervisor.loops),
@@ -136,20 +143,40 @@ class Worker:
 
     # -- the app
 
-    async def _watch(self, app: Any) -> None:
-        """Wait until the app dies, then raise: the supervisor calls again, and a new app is started."""
-        if self._app is not app or app is None:
-            app = await self._start_app()
+    async def _watch(self) -> None:
+        """Run an app until it dies, then raise: the supervisor calls again, and a new app is started."""
+        app = await self._start_app()
+        self._running.set()
+        self._rejoin.clear()
+        # Ends when the app stops or crashes; its own `wait_until_stopped` leaks a task when it is cancelled.
+        ended = asyncio.ensure_future(app.wait(asyncio.get_running_loop().create_future()))
+        rejoin = asyncio.ensure_future(self._rejoin.wait())
         try:
-            # Ends when the app stops or crashes; its own `wait_until_stopped` leaks a task when it is cancelled.
-            await app.wait(asyncio.get_running_loop().create_future())
-            raise BusUnavailable(f"the Faust app stopped: {app.crash_reason!r}", where=f"agents of {self._name}")
+            await asyncio.wait([ended, rejoin], return_when=asyncio.FIRST_COMPLETED)
+            why = "another worker has a partition that was ours" if rejoin.done() else f"the Faust app stopped: {app.crash_reason!r}"
+            raise BusUnavailable(why, where=f"agents of {self._name}")
         finally:
+            for task in (ended, rejoin):
+                task.cancel()
+            await asyncio.gather(ended, rejoin, return_exceptions=True)
             await self._stop_app()
 
+    def rejoin(self) -> None:
+        """Leave the group and join it anew: what this worker holds is no longer what the others know."""
+        self._rejoin.set()
+
+    async def _enter(self, app: Any, *_: Any, **__: Any) -> None:
+        if self._entering is not None:
+            await self._entering.enter(app)
+
     async def _start_app(self) -> Any:
-        app = self._app = self._make_app()
-        for topic, _ in self._handlers.values():
+        await self._runtime.bus.connected()
+        topics = [topic for topic, _ in self._handlers.values()]
+        app = self._app = make_app(self._name, self._runtime, topics)
+        app.on_partitions_revoked.connect(self._settle, weak=False)
+        if self._entering is not None:
+            app.on_rebalance_complete.connect(self._enter, weak=False)
+        for topic in topics:
             self._add_agent(app, topic)
         app.finalize()
         app.loop = asyncio.get_running_loop()
@@ -158,31 +185,6 @@ class Worker:
         except BaseException:
             await self._stop_app()
             raise
-        return app
-
-    def _make_app(self) -> Any:
-        data_dir = self._runtime.data_dir / "faust"
-        data_dir.mkdir(parents=True, exist_ok=True)
-        largest = max((topic.max_message_bytes for topic, _ in self._handlers.values()), default=MIB)
-        for name in ("faust", "mode"):
-            logging.getLogger(name).setLevel(logging.WARNING)
-        app = faust.App(
-            self._name,
-            broker=self._runtime.bus.faust_url(),
-            datadir=data_dir,
-            store="memory://",
-            table_standby_replicas=0,  # else Faust's own assignor shares partitions in runs, and few channels all fall to one worker
-            web_enabled=False,
-            topic_disable_leader=True,
-            topic_allow_declare=False,  # topics are made from shared/topics.py before the app starts
-            stream_wait_empty=False,  # the lanes are drained instead
-            stream_buffer_maxsize=64,
-            broker_max_poll_records=64,
-            consumer_max_fetch_size=largest + MIB,
-            producer_max_request_size=largest + MIB,
-        )
-        signal: Any = app.on_partitions_revoked  # its type asks for a keyword that it does not pass
-        signal.connect(self._settle, weak=False)
         return app
 
     def _add_agent(self, app: Any, topic: Topic[Any]) -> None:
@@ -199,6 +201,7 @@ class Worker:
 
     async def _stop_app(self) -> None:
         app, self._app = self._app, None
+        self._running.clear()
         if app is None:
             return
         if app.consumer is not None and app.started:
@@ -210,7 +213,11 @@ class Worker:
 
     async def _settle(self, app: Any, *_: Any, **__: Any) -> None:
         """End what is in flight and commit it. Also called by Faust (with the partitions) before partitions leave."""
+        if self._entering is not None:
+            self._entering.give_up()
         await self._lanes.drain(DRAIN_S)
+        if self._moves is not None:
+            await self._moves.leave()
         await self._commit(app)
         self._progress.forget()
 
@@ -238,7 +245,7 @@ class Worker:
     async def _look_for_beginnings(self) -> None:
         while True:
             await self._runtime.clock.sleep(LOOK_EVERY_S)
-            if self._app is not None and self._app.started:
+            if self._app is not None and self._running.is_set():
                 try:
                     await self._progress.look_for_beginnings(self._app.consumer)
                 except KafkaError as error:
@@ -257,10 +264,14 @@ class Worker:
         self._progress.begin(message.tp)
         try:
             if isinstance(event.value, Undecodable):
-                await self._dead_letter(origin, event.value.reason, event.value.raw, "")
+                await self._publisher.dead_letter(origin, event.value.reason, event.value.raw, "")
             else:
                 try:
-                    await self._publish(await handler(event.value))
+                    await self._publisher.publish(await handler(event.value))
+                except NotOurs as error:
+                    log.warning("a channel has another worker now; joining the group anew", worker=self._name, reason=str(error))
+                    self.rejoin()
+                    return
                 except Exception as error:  # noqa: BLE001  # the boundary of a handler: whatever it was, the stream goes on and someone is told
                     await self._failure(topic, origin, event.value, error)
         finally:
@@ -269,30 +280,13 @@ class Worker:
         self._uncommitted[message.tp] = message.offset + 1
         self._to_commit.set()
 
-    async def _publish(self, outgoing: Sequence[Outgoing[Any]]) -> None:
-        """All of them, acknowledged. Tried again while the bus is away."""
-        waiting = list(outgoing)
-        while waiting:
-            try:
-                futures = [await self._runtime.bus.producer.enqueue(one.topic, one.message) for one in waiting]
-                results = await asyncio.gather(*futures, return_exceptions=True)
-            except BusUnavailable as error:
-                log.warning("the bus is away, publishing is tried again", worker=self._name, error=str(error))
-            else:
-                for result in results:
-                    if isinstance(result, BaseException) and not isinstance(result, BusUnavailable):
-                        raise result
-                waiting = [one for one, result in zip(waiting, results, strict=True) if isinstance(result, BusUnavailable)]
-            if waiting:
-                await self._runtime.clock.sleep(RETRY_PUBLISH_S)
-
     async def _failure(self, topic: Topic[Any], origin: str, message: Message, error: Exception) -> None:
         self._failed += 1
         log.error("a handler failed; its message becomes a dead letter", worker=self._name, origin=origin, exc_info=error)
         self._report(topic, message, error)
         wire = encode(message)
         meta = dict(wire.headers).get("meta", b"").decode()
-        await self._dead_letter(origin, f"{type(error).__name__}: {error}", wire.value, meta)
+        await self._publisher.dead_letter(origin, f"{type(error).__name__}: {error}", wire.value, meta)
 
     def _report(self, topic: Topic[Any], message: Message, error: Exception) -> None:
         """Aside, because the report may have to wait for this very handler to make room; never about a report that failed itself."""
@@ -302,7 +296,3 @@ class Worker:
         report = asyncio.create_task(self._runtime.reporter.loop_failed(f"handler of {topic.name} in {self._name}", error))
         self._reports.add(report)
         report.add_done_callback(self._reports.discard)
-
-    async def _dead_letter(self, origin: str, reason: str, raw: bytes, meta: str) -> None:
-        letter = DeadLetter(origin=origin, reason=redact(reason), at_ns=self._runtime.clock.now_ns(), meta=meta, raw=raw)
-        await self._publish([Outgoing(DEAD_LETTERS, letter)])
