@@ -116,6 +116,36 @@ def run(
 
 
 @app.command()
+def health(
+    url: Annotated[str, typer.Argument(metavar="URL", help="Of a process: what `vedette run` printed as Health, or the page.")],
+) -> None:
+    """Ask a process whether its services make progress: exit code 0 or 1. For container health checks."""
+    from services.cli.health import main as ask
+
+    raise typer.Exit(ask(url))
+
+
+@app.command()
+def status(
+    site_file: config.SiteFile = Path("site.yml"),
+    url: Annotated[str | None, typer.Option("--url", help="Of the page; else as the configuration says.")] = None,
+    password_file: Annotated[
+        Path | None, typer.Option("--password-file", metavar="FILE", help="Holds the admin password; else the one in the data folder.")
+    ] = None,
+    process: Annotated[
+        list[str] | None, typer.Option("--process", metavar="URL", help="One more process to ask (may be repeated).")
+    ] = None,
+) -> None:
+    """How a running site is: its services wherever they run, its channels, what lags. Exit code 1 when something is not well."""
+    from services.cli.status import look, tell
+
+    found = look(load_site(site_file), url, password_file, process or ())
+    tell(found)
+    if not found.ok:
+        raise typer.Exit(PROBLEMS)
+
+
+@app.command()
 def check(
     site_file: Annotated[Path, typer.Argument(metavar="[SITE.yml]", help="The site's configuration.")] = Path("site.yml"),
     deep: Annotated[bool, typer.Option("--deep", help="Read every recording as well.")] = False,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -14,7 +16,7 @@ from services.cli.demo.simulated import CameraSpec
 from tests.support.clips import make_clip
 from tests.support.kafka import KafkaServer
 from tests.support.ports import free_port
-from tests.support.recorder import Recorder, count_frames
+from tests.support.recorder import VEDETTE, Recorder, count_frames
 from tests.support.rtsp import SimulatorThread, camera_simulator
 from tests.support.waiting import wait_for
 
@@ -83,6 +85,7 @@ def test_the_console_in_front_shows_and_plays_what_the_others_have(site: Site, t
     assert seen.json()["acknowledged_by"] == "admin"
 
     _each_process_tells_its_health(site)
+    _status_tells_of_all(console)
     assert _detail(console, "/api/counts") == AWAY.format("analytics")
     site.storage.kill()
     assert _detail(console, media) == AWAY.format("storage")
@@ -99,6 +102,19 @@ def _each_process_tells_its_health(site: Site) -> None:
         assert list(httpx.get(f"{url}/healthz").json()["services"]) == [name]
         assert "vedette_" in httpx.get(f"{url}/metrics").text
         assert httpx.get(f"{url}/api/recordings").status_code == 401
+
+
+def _status_tells_of_all(console: Recorder) -> None:
+    """The analytics worker that the configuration names is not there: that is told, and the exit code says so."""
+    command = [str(VEDETTE), "status", str(console.site_file)]
+    wide = {**os.environ, "COLUMNS": "200"}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=wide)
+    assert done.returncode == 1, done.stderr
+    lines = done.stdout.splitlines()
+    for name in ("storage", "alarms", "console"):
+        assert any(f" {name} " in line and " ok " in line for line in lines), done.stdout
+    assert any("no answer" in line and "not ok" in line for line in lines)
+    assert any(" c1 " in line and " offline " in line for line in lines)
 
 
 def _detail(console: Recorder, path: str) -> str:
