@@ -1,0 +1,79 @@
+"""A real broker with the very settings of docker-compose.yml, and the health check that asks it."""
+
+from __future__ import annotations
+
+import re
+import socket
+import subprocess
+from collections.abc import Iterator
+
+import pytest
+from aiokafka.admin import AIOKafkaAdminClient  # type: ignore[import-untyped]  # aiokafka is untyped
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType  # type: ignore[import-untyped]  # aiokafka is untyped
+
+from tests.support.compose import ROOT, kafka_properties, services
+from tests.support.kafka import KAFKA_VERSION, KafkaMissing, KafkaServer
+from tests.support.ports import free_port
+
+pytestmark = [pytest.mark.integration, pytest.mark.servers, pytest.mark.timeout(900)]  # the first run gets the broker
+
+#: Said with the addresses and the folder of the test.
+PLACES = {"listeners", "advertised.listeners", "controller.quorum.voters", "log.dirs"}
+#: Of share groups, which Kafka has from 4.0 on. Nothing here uses them, but their defaults ask for three brokers.
+FROM_4 = {"share.coordinator.state.topic.replication.factor", "share.coordinator.state.topic.min.isr"}
+
+
+@pytest.fixture(scope="module")
+def as_composed() -> Iterator[KafkaServer]:
+    try:
+        server = KafkaServer.start()
+    except KafkaMissing as missing:
+        pytest.skip(str(missing))
+    server.kill()
+    listeners = re.search(r"^controller\.quorum\.voters=1@127\.0\.0\.1:(\d+)$", server.config.read_text(encoding="utf-8"), re.MULTILINE)
+    assert listeners is not None
+    ports = {"9092": server.address.rpartition(":")[2], "9093": listeners[1], "9094": str(free_port())}
+    lines = []
+    for name, value in kafka_properties(services()["kafka"]).items():
+        here = re.sub(r"\b(909[234])\b", lambda match: ports[match[1]], value) if name in PLACES else value
+        here = here.replace("//kafka:", "//127.0.0.1:").replace("0.0.0.0", "127.0.0.1").replace("localhost", "127.0.0.1")
+        lines.append(f"{name}={server.folder / 'logs' if name == 'log.dirs' else here}")
+    server.config.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    server.restart()
+    yield server
+    server.stop()
+
+
+async def test_the_broker_has_every_setting(as_composed: KafkaServer) -> None:
+    """A misspelt one would be passed over in silence."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=as_composed.address)
+    await admin.start()
+    try:
+        (answer,) = await admin.describe_configs([ConfigResource(ConfigResourceType.BROKER, "1")])
+    finally:
+        await admin.close()
+    found = {entry[0]: entry[1] for entry in answer.resources[0][4]}
+    passed_over = PLACES | (FROM_4 if KAFKA_VERSION.startswith("3.") else set())
+    for name, value in kafka_properties(services()["kafka"]).items():
+        if name not in passed_over:
+            assert found.get(name) == value, f"{name}: the broker has {found.get(name)!r}, the file says {value!r}"
+
+
+def healthy(address: str) -> bool:
+    command = ["bash", str(ROOT / "deploy" / "kafka-health"), *address.rsplit(":", 1)]
+    return subprocess.run(command, capture_output=True, timeout=30, check=False).returncode == 0
+
+
+def test_the_health_check_knows_a_broker_that_answers(as_composed: KafkaServer) -> None:
+    assert healthy(as_composed.address)
+    as_composed.kill()
+    assert not healthy(as_composed.address)
+    as_composed.restart()
+    assert healthy(as_composed.address)
+
+
+def test_the_health_check_is_not_content_with_an_open_port() -> None:
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        assert not healthy(f"127.0.0.1:{silent.getsockname()[1]}")
