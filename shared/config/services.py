@@ -31,6 +31,8 @@ class KafkaBus(Section):
     """host:port of one or more brokers."""
     replication: int = Field(default=1, ge=1, le=5)
     """Copies that the cluster keeps of each message; at most its number of brokers."""
+    restart_after_s: float | None = Field(default=None, ge=5)
+    """Seconds; a process whose alarms or analytics handle nothing for so long though messages wait ends with status 75; null: never."""
 
 
 BusConfig = Annotated[EmbeddedBus | KafkaBus, Field(discriminator="kind")]

@@ -21,6 +21,7 @@ from typing import Any, TypeVar
 
 import structlog
 
+from shared.config.services import KafkaBus
 from shared.domain.errors import BusUnavailable
 from shared.faust.app import make_app
 from shared.faust.lanes import LaneKey, Lanes
@@ -28,6 +29,7 @@ from shared.faust.moves import Entering, Moves, NotOurs
 from shared.faust.outgoing import Outgoing, Publisher
 from shared.faust.progress import Progress
 from shared.faust.schema import MessageSchema, Undecodable
+from shared.faust.watchdog import Watchdog
 from shared.messages import EventKind, EventMessage, Message
 from shared.messages.codec import encode
 from shared.obs.lag import watch_lag
@@ -87,6 +89,9 @@ class Worker:
         self._moves: Moves | None = None
         self._entering: Entering | None = None
         self._running, self._rejoin = asyncio.Event(), asyncio.Event()
+        bus = runtime.site.bus
+        limit_s = bus.restart_after_s if isinstance(bus, KafkaBus) else None
+        self._watchdog = Watchdog(name, limit_s, runtime.clock, self._stuck_s, self._excused) if limit_s is not None else None
 
     def handle(self, topic: Topic[M], handler: Handler[M]) -> None:
         """Have `handler` called with each message of `topic`. Before `start`, once per topic.
@@ -115,12 +120,16 @@ class Worker:
         self._supervisor.spawn(f"agents of {self._name}", self._watch)
         self._supervisor.spawn(f"commits of {self._name}", self._commit_loop)
         self._supervisor.spawn(f"beginnings of {self._name}", self._look_for_beginnings)
+        if self._watchdog is not None:
+            self._watchdog.start()
         with suppress(TimeoutError):
             async with asyncio.timeout(START_S):
                 await self._running.wait()
 
     async def stop(self) -> None:
         """Let handlers finish what is in hand, commit, leave the group. Idempotent."""
+        if self._watchdog is not None:
+            self._watchdog.stop()
         await self._supervisor.stop()
         await self._stop_app()
         for report in self._reports:
@@ -140,6 +149,14 @@ class Worker:
             "slowest_s": round(slowest_s, 3), "restarts": sum(loop.failures for loop in self._supervisor.loops),
         }  # fmt: skip
         return Health(running and not stalled, summary, details)
+
+    def _excused(self) -> bool:
+        """Whether nothing can be handled for a reason that starting again does not mend: bus or state are away."""
+        return not self._running.is_set() or bool(self._runtime.bus.trouble()) or (self._entering is not None and self._entering.waits)
+
+    def _stuck_s(self) -> float:
+        app, progress = self._app, self._progress
+        return max(progress.slowest_s(), progress.waiting_s(progress.lag(app.consumer))) if app is not None else 0.0
 
     # -- the app
 

@@ -1,0 +1,47 @@
+"""A worker that gets stuck: `python -m tests.support.stuck_worker BROKER DATA_DIR HOW`.
+
+HOW: `waits` (its handler never ends), `blocks` (nor lets anything else run), `works`. Prints the sequence of what it has handled.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from shared.bus.kafka import KafkaBus
+from shared.config.services import KafkaBus as KafkaConfig
+from shared.config.site import SiteConfig
+from shared.domain.clock import SystemClock
+from shared.faust.worker import Outgoing, Worker
+from shared.messages import DetectionsMessage
+from shared.report import Reporter
+from shared.service import Runtime
+from shared.topics import DETECTIONS
+
+
+async def main(broker: str, data_dir: Path, how: str) -> None:
+    async def handler(message: DetectionsMessage) -> Sequence[Outgoing[Any]]:
+        if how == "waits":
+            await asyncio.get_running_loop().create_future()
+        if how == "blocks":
+            threading.Event().wait()
+        sys.stdout.write(f"handled {message.frame_sequence}\n")
+        sys.stdout.flush()
+        return []
+
+    clock = SystemClock()
+    config = KafkaConfig(brokers=(broker,), restart_after_s=5)
+    bus = KafkaBus(config, clock, client_id="stuck")
+    await bus.start()
+    worker = Worker("stuck", Runtime(SiteConfig(bus=config), bus, clock, data_dir, Reporter(bus.producer, clock, "test")))
+    worker.handle(DETECTIONS, handler)
+    await worker.start()
+    await asyncio.get_running_loop().create_future()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(sys.argv[1], Path(sys.argv[2]), sys.argv[3]))
