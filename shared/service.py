@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from shared.bus.port import Bus
 from shared.config.site import SiteConfig
@@ -48,4 +48,16 @@ class Service(Protocol):
 
     def health(self) -> Health:
         """Progress, not mere life: lag, last handled, loops that failed."""
+        ...
+
+
+@runtime_checkable
+class Reconfigurable(Protocol):
+    """A service that takes another configuration while it runs."""
+
+    async def reconfigure(self, site: SiteConfig) -> None:
+        """Run by `site` from here on, as a whole; what it does not concern goes on undisturbed. Not concurrent with itself.
+
+        Raises: a `VedetteError`: it goes on as before.
+        """
         ...

@@ -15,6 +15,7 @@ from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
 from services.cli import camera, config, models, plan, topics
+from services.cli.following import begin
 from services.cli.logs import start_logging
 from services.cli.output import ERR, say, tell_error, write_crash
 from services.cli.ports import with_known_port
@@ -106,13 +107,13 @@ def run(
     json_log: Annotated[bool, typer.Option("--json-log", help="Log JSON lines to standard error, and no file.")] = False,
 ) -> None:
     """Run a site: record its cameras, analyse them, raise alarms, serve the page."""
-    site = load_site(site_file)
+    site, own = begin(site_file)
     names = check_services(service or (), site)
     address, part = check_listen(listen, names, site), parse_share(share, names)
     data_dir = Path(site.data_dir).absolute()
     start_logging(None if json_log else data_dir, verbose=verbose, json=json_log)
     say(f"Vedette {version_text()}  {site.site.name}: {len(site.channels)} channels")
-    asyncio.run(serve(with_known_port(site), _CLOCK, names, listen=address, share=part))
+    asyncio.run(serve(with_known_port(site), _CLOCK, names, listen=address, share=part, own=own))
 
 
 @app.command()

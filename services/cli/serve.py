@@ -11,6 +11,7 @@ from rich.text import Text
 
 from services.cli.announce import announce_alarms, announce_channels, announce_ready
 from services.cli.factory import routers
+from services.cli.following import OwnFile, follow
 from services.cli.output import ERR, say
 from services.cli.share import Share
 from services.cli.stopping import stop_signals
@@ -71,12 +72,14 @@ async def serve(
     limit_s: float | None = None,
     listen: str | None = None,
     share: Share | None = None,
+    own: OwnFile | None = None,
 ) -> None:
     """Run the services until Ctrl-C, SIGTERM, or (when given) for `limit_s` seconds; then stop them in order.
 
     Args:
         listen: HOST:PORT for health, metrics and the internal API; None: none.
         share: the channels that ingest takes here; None: all.
+        own: the site's file, whose new versions are taken while it runs; None: there will be none.
 
     Raises:
         VedetteError: a mistake in the configuration, with which nothing can be recorded.
@@ -90,6 +93,8 @@ async def serve(
             await asyncio.wait([starting, stopped], return_when=asyncio.FIRST_COMPLETED)
             if starting.done():
                 await starting
+                if own is not None:
+                    supervisor.spawn("cli.config", partial(follow, wiring, site, own, clock))
                 say(f"Data:      {wiring.data_dir}")
                 say("Running. Alarms are printed as they happen; Ctrl-C stops.")
                 if limit_s is not None:

@@ -27,7 +27,7 @@ from shared.domain.clock import Clock
 from shared.domain.errors import BusError, ConfigError, VedetteError
 from shared.domain.redact import redact
 from shared.report import Reporter
-from shared.service import Health, Runtime, Service
+from shared.service import Health, Reconfigurable, Runtime, Service
 from shared.supervise import Aside, Supervisor
 
 log = structlog.get_logger(__name__)
@@ -93,6 +93,23 @@ class Wiring:
 
     def running(self, name: str) -> Service | None:
         return self.services.get(name)
+
+    @property
+    def reporter(self) -> Reporter:
+        """Once the bus was begun with."""
+        assert self._reporter is not None
+        return self._reporter
+
+    async def reconfigure(self, site: SiteConfig) -> dict[str, str]:
+        """Have the services run by `site`, those too that start later; by name, why one refused and goes on as before. Not concurrent
+        with itself."""
+        self._site = site
+        able = {name: service for name, service in self.services.items() if isinstance(service, Reconfigurable)}
+        taken = await asyncio.gather(*(one.reconfigure(self._site_of(name)) for name, one in able.items()), return_exceptions=True)
+        for name, result in zip(able, taken, strict=True):
+            if isinstance(result, Exception) and not isinstance(result, VedetteError):
+                log.error("a service failed while it took a configuration", service=name, exc_info=result)
+        return {name: redact(str(result)) for name, result in zip(able, taken, strict=True) if isinstance(result, Exception)}
 
     async def start(self, tell: Tell) -> None:
         """Lock the data folder, start the bus and every service. Returns when each has started or said why not, or takes its time.
@@ -195,10 +212,14 @@ class Wiring:
     async def _attempt(self, name: str, runtime: Runtime, tell: Tell) -> bool:
         """Whether this was the last: it runs, or can never do."""
         try:
-            service = self._begun[name] = self._factory.create(name, self._runtime_of(name, runtime), self)
+            site = self._site
+            service = self._begun[name] = self._factory.create(name, replace(runtime, site=self._site_of(name)), self)
             if name not in self.failed:
                 tell(name, "starting")
             await service.start()
+            while self._site is not site and isinstance(service, Reconfigurable):  # it has changed meanwhile
+                site = self._site
+                await service.reconfigure(self._site_of(name))
         except Exception as error:  # noqa: BLE001  # the boundary: whatever one service fails of, the others must run
             if (made := self._begun.get(name)) is not None:
                 await self._stop(name, made, tell)
@@ -210,11 +231,9 @@ class Wiring:
         self._tried[name].set()
         return True
 
-    def _runtime_of(self, name: str, runtime: Runtime) -> Runtime:
+    def _site_of(self, name: str) -> SiteConfig:
         """Ingest knows the cameras of its share alone."""
-        if name != "ingest" or self._share is None:
-            return runtime
-        return replace(runtime, site=self._share.part_of(runtime.site))
+        return self._site if name != "ingest" or self._share is None else self._share.part_of(self._site)
 
     def _failed(self, name: str, error: Exception, tell: Tell) -> bool:
         """Tell why a service does not run; whether to leave it at that."""
