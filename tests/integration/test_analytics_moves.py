@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import subprocess
 import sys
 import threading
@@ -100,11 +101,12 @@ class Stand:
         self.workers.append(worker)
         return worker
 
-    async def show(self, *places: float | None) -> None:
+    async def show(self, *places: float | None, age_s: float = 0.0) -> None:
         for place in places:
+            published_ns = SystemClock().now_ns() - round(age_s * NS_PER_S)
             for channel, number in CHANNELS.items():
                 message = FrameMessage(
-                    channel=channel, channel_number=number, session="s", sequence=self._sequence, published_ns=SystemClock().now_ns(),
+                    channel=channel, channel_number=number, session="s", sequence=self._sequence, published_ns=published_ns,
                     capture_ns=CAPTURED_NS + self._sequence * STEP_NS, source_width=WIDTH, source_height=HEIGHT, picture=floor(place),
                 )  # fmt: skip
                 await self._bus.producer.publish(FRAMES, message)
@@ -167,6 +169,33 @@ async def stand(broker: KafkaServer, postgres: PostgresServer, tmp_path: Path) -
     for worker in stand.workers:
         worker.stop()
     await bus.stop()
+
+
+async def test_stale_frames_are_dropped_and_counted(stand: Stand) -> None:
+    worker = stand.worker()
+    await stand.stands_until(None, worker, 2)
+    before = int(worker.says["dropped"])
+    await stand.show(None, None, age_s=30)
+    await until(lambda: worker.says["dropped"] >= before + 4, "two of each channel are dropped")
+
+
+async def test_a_worker_that_wakes_when_another_has_its_channel_tells_nothing_twice(stand: Stand) -> None:
+    first = stand.worker()
+    await stand.stands_until(None, first, 2)
+    second = stand.worker()
+    await stand.stands_until(None, second, 1)
+    await stand.show(*[None] * ABSENT, *WALK[:16])
+    second.process.send_signal(signal.SIGSTOP)
+    await stand.show(*WALK[16:], *[None] * ABSENT)
+    await stand.stands_until(None, first, 2)
+    second.process.send_signal(signal.SIGCONT)
+    await stand.heard(1)
+    await stand.stands_until(None, first, 1)
+    await stand.cross()
+    await stand.heard(2)
+    for channel in CHANNELS:
+        assert stand.entered(channel) == 2
+        assert stand.started(channel, "line") == 2
 
 
 async def test_workers_join_leave_and_die_and_nothing_is_lost_or_doubled(stand: Stand) -> None:
