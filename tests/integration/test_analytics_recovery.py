@@ -170,7 +170,7 @@ async def test_stopped_during_the_export_nothing_is_left(bus: EmbeddedBus, tmp_p
         await until(lambda: list(models.rglob("weights.pt")), "it works on its copy")
         assert "preparing the model" in analytics.health().summary
     finally:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await analytics.stop()
     assert not [child for child in children if child.is_running()]
     assert leftovers(models) == []

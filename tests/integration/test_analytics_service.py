@@ -57,7 +57,7 @@ async def next_of(
     consumer: Consumer, kind: type[DetectionsMessage | EventMessage], count: int = 1
 ) -> list[DetectionsMessage | EventMessage]:
     found: list[DetectionsMessage | EventMessage] = []
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while len(found) < count:
             found += [record.message for record in await consumer.poll(timeout_s=0.5) if isinstance(record.message, kind)]
     return found
@@ -173,7 +173,7 @@ async def test_what_lasts_ends_when_a_channel_goes_silent(tmp_path: Path) -> Non
         for frame in frames(90, 110):
             outputs += await service.on_frame(frame.model_copy(update={"published_ns": clock.now_ns()}))
         assert next(o.message.phase for o in outputs if o.topic is EVENTS) is EventPhase.STARTED
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             ended: list[EventMessage] = []
             while not ended:
                 clock.advance(1.0)

@@ -35,7 +35,7 @@ def page(s: stand.Stand, cookie: str, origin: str | None = None, **options: Any)
 
 async def facts(socket: ClientConnection, kind: str) -> dict[str, Any]:
     """The next message of that type."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while True:
             text = await socket.recv()
             if isinstance(text, str):
@@ -47,7 +47,7 @@ async def facts(socket: ClientConnection, kind: str) -> dict[str, Any]:
 
 async def picture(socket: ClientConnection) -> tuple[str, int, int, bytes]:
     """Channel, capture time, sequence and JPEG of the next picture."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while True:
             data = await socket.recv()
             if isinstance(data, bytes):
@@ -63,7 +63,7 @@ async def picture(socket: ClientConnection) -> tuple[str, int, int, bytes]:
 
 async def closed(socket: ClientConnection) -> int | None:
     """Read until the other side closes; its code."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         try:
             while True:
                 await socket.recv()
@@ -180,7 +180,7 @@ async def test_logging_out_closes_the_pages_of_that_session_only(tmp_path: Path)
 
 
 async def test_the_console_stops_with_pages_open(tmp_path: Path) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         async with stand.running(tmp_path) as s:
             cookie = await cookie_of(s)
             sockets = [await page(s, cookie) for _ in range(3)]

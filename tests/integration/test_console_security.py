@@ -43,7 +43,7 @@ async def raw(s: stand.Stand, target: str, cookie: str = "", method: str = "GET"
     lines = [f"{method} {target} HTTP/1.1", f"host: {where.netloc}", "connection: close", f"cookie: {COOKIE}={cookie}"]
     lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
     writer.write(("\r\n".join(lines) + "\r\n\r\n").encode())
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         answer = await reader.read()
     writer.close()
     head, _, body = answer.partition(b"\r\n\r\n")
@@ -140,7 +140,7 @@ async def test_an_open_page_closes_when_its_session_ends(tmp_path: Path) -> None
                 pass
         async with connect(url, origin=s.console.url, additional_headers=headers) as page:  # type: ignore[arg-type]  # any origin is a str
             clock.advance(3600)
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 await page.wait_closed()
             assert page.close_code == 4401
 

@@ -15,7 +15,7 @@ T = TypeVar("T")
 async def until(condition: Callable[[], Awaitable[T]], what: str, *, deadline_s: float = ...) -> T: ...
 @overload
 async def until(condition: Callable[[], T], what: str, *, deadline_s: float = ...) -> T: ...
-async def until(condition: Callable[[], Any], what: str, *, deadline_s: float = 20.0) -> Any:
+async def until(condition: Callable[[], Any], what: str, *, deadline_s: float = 60.0) -> Any:
     """The first true answer of `condition`; AssertionError with `what` and the last answer at the deadline."""
     value: Any = None
     try:

@@ -84,7 +84,7 @@ def wire(tmp_path: Path, clock: ManualClock) -> Callable[[FakeFactory], Wiring]:
 
 async def until(condition: Callable[[], bool]) -> None:
     """Let tasks run until `condition()` holds."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not condition():  # noqa: ASYNC110  # the tested code has no event for it
             await asyncio.sleep(0)
 

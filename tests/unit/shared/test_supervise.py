@@ -16,7 +16,7 @@ from shared.topics import EVENTS
 async def until(condition: object) -> None:
     """Let tasks run until `condition()` holds."""
     assert callable(condition)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while not condition():  # noqa: ASYNC110  # the tested code has no event for it
             await asyncio.sleep(0)
 
