@@ -41,7 +41,7 @@ class Reporter:
 
     Sources in use: loop.failed, clock.jump, login.locked; camera.timestamp_jump (alarms makes camera.offline); spool.full, spool.error,
     spool.unreadable; storage.full, storage.low, storage.error, storage.error.objects, recording.stalled, retention.stalled;
-    analytics.model, analytics.detector; webhook.gone, webhook.dead_letters; dead_letters.dropped.
+    analytics.model, analytics.detector; webhook.gone, webhook.dead_letters; dead_letters.dropped; config.refused.
     """
 
     def __init__(self, producer: Producer, clock: Clock, device: str) -> None:
