@@ -22,9 +22,11 @@ from services.storage.adapters.cleaner import Cleaner
 from services.storage.adapters.finder import Usage
 from services.storage.adapters.layout import Layout
 from services.storage.adapters.ledger import Ledger
+from services.storage.adapters.locks import Locks
 from services.storage.adapters.modes import ChannelMode
 from services.storage.adapters.notices import Notices
 from services.storage.adapters.picture import Pictures
+from services.storage.adapters.reach import SOURCE, Reach
 from services.storage.adapters.reader import Reader
 from services.storage.adapters.reconcile import Reconciler
 from services.storage.adapters.snapshots import Snapshots
@@ -58,7 +60,7 @@ _LOOK_AGAIN_S = 300.0
 _BACKOFF_S, _BACKOFF_MAX_S = 0.5, 15.0
 _BEGIN = "storage.begin"
 #: Loops that end when they are through.
-_ONCE = (_BEGIN, "storage.unlisted")
+_ONCE = (_BEGIN, "storage.unlisted", "storage.objects")
 
 
 class StorageService:
@@ -133,11 +135,7 @@ class StorageService:
         """Everything that must be done before the first segment is taken. May be done again; what footage the disk has lost."""
         await self.catalogue.start()
         await self._learn_limits()
-        for store in (self.store, self.snapshot_store):
-            try:
-                await store.start()
-            except ObjectStoreError as error:  # recording goes on without it; the uploader tries again
-                log.warning("the object store does not answer yet", error=str(error))
+        await self._reach.begin()
         self._ledger.load(await self.catalogue.usage())
         with disk.errors_mapped(self._layout.open_dir):
             return (await Reconciler(self._layout, self.catalogue, self.store, self._archive).run()).lost
@@ -151,6 +149,8 @@ class StorageService:
             "actions": self._linkage.work_loop,
             "results": self._linkage.results_loop,
             "unlisted": self._unlisted_loop,
+            "objects": self._reach.loop,
+            "locks": self._locks.loop,
         }
 
     async def _learn_limits(self) -> None:
@@ -163,7 +163,9 @@ class StorageService:
         runtime, site, clock = self._runtime, self._runtime.site, self._runtime.clock
         self.catalogue = Catalogue(database_url(site.database, runtime.data_dir, DATABASE))
         self._writer = Writer(self._layout, self.catalogue, self._ledger, clock, file_s=site.storage.file_s, modes=channel_modes(site))
-        self._archive = Archive(self._layout, self.catalogue, self.store, self._writer, self._ledger, self._notices, clock)
+        self._reach = Reach((self.store, self.snapshot_store), self._notices, clock)
+        self._archive = Archive(self._layout, self.catalogue, self.store, self._writer, self._ledger, self._notices, self._reach, clock)
+        self._locks = Locks(self.catalogue, self.store, self._archive, clock, site.device.id)
         self._snapshots = Snapshots(self.catalogue, self.snapshot_store, self._ledger)
         self._cleaner = Cleaner(
             self._layout, self.catalogue, self._archive, self._snapshots, self._ledger, self._notices, clock, limits_of(site),
@@ -226,6 +228,8 @@ class StorageService:
         failed = [loop.name for loop in self._supervisor.loops if not loop.running and loop.name not in _ONCE]
         ok = not failed and self._intake.check_progress() and not self._notices.holds("storage.full")
         details |= {"segments": self._intake.segments, "open_files": self._writer.open_files}
+        if self._notices.holds(SOURCE):
+            details["objects"] = redact(self._reach.trouble)
         return Health(ok, ", ".join([*self._notices.open(), *failed]) or "recording", details)
 
     # -- loops
@@ -269,7 +273,7 @@ class StorageService:
             self._ledger.recording(recording.channel, -recording.size_bytes, locked=not locked)
             self._ledger.recording(recording.channel, recording.size_bytes, locked=locked)
             self._notices.recording(recording, RecordingChange.LOCKED if locked else RecordingChange.UNLOCKED)
-        await self._archive.keep_lock(recording)
+        await self._locks.set(recording)
         return recording
 
     async def timeline(self, channel: str, from_ns: int, to_ns: int) -> list[BarSpan]:

@@ -23,7 +23,7 @@ from shared.config.services import LocalObjects
 from shared.config.site import SiteConfig
 from shared.db.engine import database_url
 from shared.domain.clock import NS_PER_S
-from shared.domain.errors import ObjectNotFound
+from shared.domain.errors import ObjectCorrupt, ObjectNotFound
 from shared.objects.open import object_store
 from shared.objects.port import ObjectInfo, ObjectStore
 
@@ -123,7 +123,7 @@ class _Checker:
         return replace(problem, where=name if problem.repairable else f"{name}, recording {recording.id}")
 
     async def _bytes(self, recording: Recording, segments: list[StoredSegment], objects: dict[str, ObjectInfo]) -> AsyncIterator[Problem]:
-        """S1, S2 and, when deep, S6."""
+        """S1, S2, S10 and, when deep, S6."""
         if recording.state is State.DELETING:
             return
         if recording.state is State.UPLOADED:
@@ -132,6 +132,9 @@ class _Checker:
                 has = "no object" if info is None else f"an object of {info.size_bytes} bytes"
                 yield Problem(Invariant.S2, recording.id, f"it has {has} at {recording.object_key}, not {recording.size_bytes} bytes")
                 return
+            if info.locked != recording.locked:
+                what = f"it is {_locked(recording.locked)}, its object is {_locked(info.locked)}"
+                yield Problem(Invariant.S10, recording.id, f"{what}; the next start makes that the same", True)
         else:
             path = self._layout.path(recording)
             size = await asyncio.to_thread(lambda: path.stat().st_size if path.exists() else -1)
@@ -159,6 +162,8 @@ class _Checker:
                 data = b"".join([chunk async for chunk in self._store.get(recording.object_key)])
             except ObjectNotFound:
                 return [Problem(Invariant.S2, recording.id, "its object has disappeared")]
+            except ObjectCorrupt as error:
+                return [Problem(Invariant.S2, recording.id, f"its object is damaged: {error.what}")]
         else:
             data = await asyncio.to_thread(disk.read, self._layout.path(recording), 0, recording.size_bytes)
         return await asyncio.to_thread(_content_problems, recording, segments, data)
@@ -181,6 +186,10 @@ class _Checker:
         self.unlisted += ours
         what = "the catalogue does not name it; the next start lists it again" if ours else "an object that is nothing of Vedette's"
         return Problem(Invariant.S3, key, what, repairable=ours)
+
+
+def _locked(locked: bool) -> str:
+    return "locked" if locked else "not locked"
 
 
 def _text(path: Path) -> str:

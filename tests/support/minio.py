@@ -8,6 +8,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
@@ -46,23 +47,64 @@ def objects_at(port: int) -> S3Objects:
     return S3Objects.model_validate({"endpoint": f"127.0.0.1:{port}", "access_key": USER, "secret_key": PASSWORD, "tls": False})
 
 
+@dataclass
+class MinioServer:
+    """A server on a folder, that can be killed and started again on the same port."""
+
+    folder: Path
+    port: int
+    process: subprocess.Popen[bytes]
+
+    @classmethod
+    def start(cls, folder: Path, port: int = 0) -> MinioServer:
+        """Start one and wait until it answers. `port` 0: any free one."""
+        port = port or free_port()
+        server = cls(folder, port, _launch(folder, port))
+        try:
+            server._wait()
+        except BaseException:
+            server.kill()
+            raise
+        return server
+
+    @property
+    def config(self) -> S3Objects:
+        """How to reach it."""
+        return objects_at(self.port)
+
+    def kill(self) -> None:
+        """As a power cut would."""
+        self.process.kill()
+        self.process.wait(timeout=20)
+
+    def restart(self) -> None:
+        """After `kill`."""
+        self.process = _launch(self.folder, self.port)
+        self._wait()
+
+    def stop(self) -> None:
+        self.process.terminate()
+        self.process.wait(timeout=20)
+
+    def _wait(self) -> None:
+        _wait_until_ready(f"http://127.0.0.1:{self.port}/", self.process, self.folder / "minio.log")
+
+
 @contextmanager
 def minio_server(folder: Path, port: int = 0) -> Iterator[S3Objects]:
     """A running server; how to reach it. `port` 0: any free one."""
-    port = port or free_port()
-    environment = {**os.environ, "MINIO_ROOT_USER": USER, "MINIO_ROOT_PASSWORD": PASSWORD, "MINIO_BROWSER": "off", "MINIO_UPDATE": "off"}
-    log = (folder / "minio.log").open("wb")
-    address = f"127.0.0.1:{port}"
-    process = subprocess.Popen(
-        [binary(), "server", str(folder / "data"), "--address", address], env=environment, stdout=log, stderr=subprocess.STDOUT
-    )
+    server = MinioServer.start(folder, port)
     try:
-        _wait_until_ready(f"http://{address}/", process, folder / "minio.log")
-        yield objects_at(port)
+        yield server.config
     finally:
-        process.terminate()
-        process.wait(timeout=20)
-        log.close()
+        server.stop()
+
+
+def _launch(folder: Path, port: int) -> subprocess.Popen[bytes]:
+    environment = {**os.environ, "MINIO_ROOT_USER": USER, "MINIO_ROOT_PASSWORD": PASSWORD, "MINIO_BROWSER": "off", "MINIO_UPDATE": "off"}
+    command = [str(binary()), "server", str(folder / "data"), "--address", f"127.0.0.1:{port}"]
+    with (folder / "minio.log").open("ab") as log:
+        return subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT)
 
 
 def _wait_until_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> None:

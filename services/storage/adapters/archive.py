@@ -18,10 +18,11 @@ from services.storage.adapters.disk import DiskError
 from services.storage.adapters.layout import Layout
 from services.storage.adapters.ledger import Ledger
 from services.storage.adapters.notices import Notices
+from services.storage.adapters.reach import Reach
 from services.storage.adapters.writer import Writer
 from services.storage.core.boxes import Mp4Error
 from services.storage.core.model import Recording, State
-from shared.domain.clock import NS_PER_S, Clock
+from shared.domain.clock import Clock
 from shared.domain.errors import ObjectLocked, ObjectNotFound, ObjectStoreError, StorageFull
 from shared.messages import RecordingChange
 from shared.objects.port import ObjectStore
@@ -30,8 +31,6 @@ log = structlog.get_logger(__name__)
 
 CONTENT_TYPE = "video/mp4"
 _RETRY_MIN_S, _RETRY_MAX_S = 1.0, 60.0
-#: A store that has failed for this long is reported.
-_REPORT_AFTER_S = 60.0
 _BATCH = 64
 
 
@@ -39,14 +38,21 @@ class Archive:
     """Closes, uploads and removes recording files."""
 
     def __init__(
-        self, layout: Layout, catalogue: Catalogue, store: ObjectStore, writer: Writer, ledger: Ledger, notices: Notices, clock: Clock
+        self,
+        layout: Layout,
+        catalogue: Catalogue,
+        store: ObjectStore,
+        writer: Writer,
+        ledger: Ledger,
+        notices: Notices,
+        reach: Reach,
+        clock: Clock,
     ) -> None:
         self._layout, self._catalogue, self._store, self._writer = layout, catalogue, store, writer
-        self._ledger, self._notices, self._clock = ledger, notices, clock
+        self._ledger, self._notices, self._reach, self._clock = ledger, notices, reach, clock
         self._ended: deque[str] = deque()
         self._finish_wake, self._upload_wake = asyncio.Event(), asyncio.Event()
-        self._failing_since_ns: int | None = None
-        self._lock = asyncio.Lock()
+        self._lock, self._locking = asyncio.Lock(), asyncio.Lock()
 
     @property
     def unfinished(self) -> int:
@@ -118,22 +124,14 @@ class Archive:
             try:
                 await self.upload_all()
             except (ObjectStoreError, StorageFull) as error:
-                await self._upload_failed(error)
+                metrics.UPLOAD_FAILURES.inc()
+                log.warning("finished recordings could not be put into the object store yet", error=str(error))
+                self._reach.failed(error)
                 await self._clock.sleep(backoff_s)
                 backoff_s = min(backoff_s * 2, _RETRY_MAX_S)
                 continue
             backoff_s = _RETRY_MIN_S
-            self._failing_since_ns = None
-            self._notices.clear("storage.error.objects")
             await self._upload_wake.wait()
-
-    async def _upload_failed(self, error: Exception) -> None:
-        metrics.UPLOAD_FAILURES.inc()
-        log.warning("finished recordings could not be put into the object store yet", error=str(error))
-        now_ns = self._clock.monotonic_ns()
-        self._failing_since_ns = self._failing_since_ns or now_ns
-        if now_ns - self._failing_since_ns > _REPORT_AFTER_S * NS_PER_S:
-            self._notices.set("storage.error.objects", f"finished recordings wait on this disk: {error}")
 
     async def upload_all(self) -> None:
         """Put every closed file.
@@ -145,6 +143,7 @@ class Archive:
             metrics.WAITING_FILES.set(len(waiting))
             for recording in waiting:
                 await self._whole(self._upload(recording))
+                self._reach.worked()
         metrics.WAITING_FILES.set(0)
 
     async def _upload(self, recording: Recording) -> None:
@@ -169,14 +168,14 @@ class Archive:
             await self.remove_object(recording.object_key)  # it was marked for deletion while it was put
             return
         await asyncio.to_thread(path.unlink, missing_ok=True)
-        current = await self._catalogue.get(recording.id)
-        if current is not None:
-            await self.keep_lock(current)
+        await self.keep_lock(recording)
 
     async def keep_lock(self, recording: Recording) -> None:
-        """Make the object's lock that of its row. Before the upload there is no object yet: the upload does it."""
-        if recording.state is State.UPLOADED:
-            await (self._store.lock if recording.locked else self._store.unlock)(recording.object_key)
+        """Make the object's lock that of its row, as the row is now. Before the upload there is no object yet: the upload does it."""
+        async with self._locking:
+            current = await self._catalogue.get(recording.id)
+            if current is not None and current.state is State.UPLOADED:
+                await (self._store.lock if current.locked else self._store.unlock)(current.object_key)
 
     async def remove(self, recordings: Iterable[Recording]) -> None:
         """Second and third step of deleting rows that are marked.

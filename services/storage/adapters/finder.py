@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 
 from sqlalchemy import BigInteger, ColumnElement, Connection, RowMapping, and_, bindparam, func, or_, select
@@ -17,6 +17,8 @@ _RECORDING_FIELDS = tuple(field.name for field in fields(Recording))
 SEGMENT_FIELDS = tuple(field.name for field in fields(StoredSegment))
 #: States that a recording can be deleted from.
 CLOSED = (State.CLOSED.value, State.UPLOADED.value)
+#: Keys of one question: fewer than a database takes parameters.
+_KEYS = 500
 #: A file is no longer than this: without the bound the index could not stop looking at older and older files.
 _LONGEST_NS = 3 * 3600 * NS_PER_S
 # Made once: making a statement costs more than running it, and the writer runs this one with each group.
@@ -84,6 +86,18 @@ class Finder:
         """Deletable recordings of one channel, oldest first."""
         condition = and_(recordings.c.channel == channel, recordings.c.state.in_(CLOSED), recordings.c.locked.is_(False))
         return await self._recordings(condition, limit=limit)
+
+    async def locked(self) -> list[Recording]:
+        """Recordings in the object store whose row is locked."""
+        return await self._recordings(and_(recordings.c.state == State.UPLOADED.value, recordings.c.locked.is_(True)), limit=1_000_000)
+
+    async def of_keys(self, keys: Sequence[str]) -> list[Recording]:
+        """The recordings in the object store that have these keys."""
+        found: list[Recording] = []
+        for at in range(0, len(keys), _KEYS):
+            mine = recordings.c.object_key.in_(keys[at : at + _KEYS])
+            found += await self._recordings(and_(recordings.c.state == State.UPLOADED.value, mine), limit=_KEYS)
+        return found
 
     async def segments_of(self, recording_id: str) -> list[StoredSegment]:
         """In the order of the file."""

@@ -23,6 +23,7 @@ class Invariant(StrEnum):
     S7 = "no two recordings share an object key"
     S8 = "nothing is half written or half deleted"
     S9 = "a locked recording is not being deleted"
+    S10 = "the lock of a recording is that of its object"
 
 
 @dataclass(frozen=True, slots=True)

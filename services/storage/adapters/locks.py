@@ -1,0 +1,69 @@
+"""The locks of objects follow those of rows. A row's lock is what counts; the object's guards it against everybody else with the keys."""
+
+from __future__ import annotations
+
+import asyncio
+
+import structlog
+
+from services.storage.adapters.archive import Archive
+from services.storage.adapters.catalogue import Catalogue
+from services.storage.core.model import Recording
+from shared.domain.clock import Clock
+from shared.domain.errors import ObjectNotFound, ObjectStoreError
+from shared.objects.port import ObjectStore
+
+log = structlog.get_logger(__name__)
+
+_RETRY_MIN_S, _RETRY_MAX_S = 1.0, 60.0
+
+
+class Locks:
+    """`set` at once where that is possible; `loop`, supervised, does what was not: at the start, and when the store is back."""
+
+    def __init__(self, catalogue: Catalogue, store: ObjectStore, archive: Archive, clock: Clock, device: str) -> None:
+        self._catalogue, self._store, self._archive, self._clock = catalogue, store, archive, clock
+        self._prefix = f"{device}/"
+        self._wake = asyncio.Event()
+
+    async def set(self, recording: Recording) -> None:
+        """Its row was locked or unlocked: its object too, now or as soon as the store answers."""
+        try:
+            await self._archive.keep_lock(recording)
+        except ObjectStoreError as error:
+            log.warning("the lock of an object follows when the store takes it", recording=recording.id, error=str(error))
+            self._wake.set()
+
+    async def loop(self) -> None:
+        """Compare at the start, and after each lock that could not be set."""
+        backoff_s = _RETRY_MIN_S
+        while True:
+            self._wake.clear()
+            try:
+                changed = await self.compare()
+            except ObjectStoreError as error:
+                log.warning("the locks of objects could not be compared yet", error=str(error))
+                await self._clock.sleep(backoff_s)
+                backoff_s = min(backoff_s * 2, _RETRY_MAX_S)
+                continue
+            if changed:
+                log.info("locks of objects were made those of their recordings", objects=changed)
+            backoff_s = _RETRY_MIN_S
+            await self._wake.wait()
+
+    async def compare(self) -> int:
+        """How many objects were locked or unlocked.
+
+        Raises:
+            ObjectStoreError: not now.
+        """
+        objects = {info.key async for info in self._store.locked(self._prefix)}
+        rows = {recording.object_key: recording for recording in await self._catalogue.locked()}
+        wrong = [rows[key] for key in rows.keys() - objects]
+        wrong += await self._catalogue.of_keys(sorted(objects - rows.keys()))
+        for recording in wrong:
+            try:
+                await self._archive.keep_lock(recording)
+            except ObjectNotFound:  # deleted meanwhile, or lost: `vedette check` tells
+                log.warning("a recording has no object that could be locked", recording=recording.id)
+        return len(wrong)
