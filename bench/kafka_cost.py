@@ -8,7 +8,8 @@ every 4 s each), committed as storage does; frames as of as many at 5 frames/s, 
 wants it: by reference in one process, as JPEG of about 30 kB through the broker. Both are paced, out of step, after a warm-up; then
 segments as fast as the broker takes them.
 
-Printed: CPU (utime + stime of /proc), client and broker apart, per MB and per frame, the broker's idle turning of the poll loop included;
+Printed: CPU (utime + stime of /proc), client and broker apart, per MB and per frame; what both spend while nothing comes (the reader
+asks again every 20 ms) is measured before, taken off, and printed apart;
 time from publishing to the reader's hands, p50 and p99; MB/s unpaced; and the ratios. Nothing is gated. Quote it from a machine that is
 idle otherwise: `uptime` before and after is printed too.
 """
@@ -37,13 +38,15 @@ if TYPE_CHECKING:
     from shared.messages import Message
     from shared.topics import Topic
 
-SEGMENT_BYTES, SEGMENT_S, FPS, WARM_UP_S, BURST = 2_000_000, 4.0, 5.0, 3.0, 60
+SEGMENT_BYTES, SEGMENT_S, FPS, WARM_UP_S, IDLE_S, BURST = 2_000_000, 4.0, 5.0, 3.0, 3.0, 60
 CHILD_S = 180.0
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Of one case. CPU in ms; times from publishing to the reader's hands, ms; `mb`: payload of all messages."""
+    """Of one case. CPU in ms; times from publishing to the reader's hands, ms; `mb`: payload of all messages.
+    Idle: CPU in ms per second before, while the reader waits and nothing comes; it is taken off the others.
+    """
 
     messages: int
     mb: float
@@ -52,6 +55,8 @@ class Cost:
     p50_ms: float
     p99_ms: float
     seconds: float
+    idle_client_ms_s: float
+    idle_broker_ms_s: float
 
 
 def cpu_ms(pid: int) -> float:
@@ -98,6 +103,19 @@ def frames(cameras: int) -> Callable[[int], Message]:
     return make
 
 
+def both_ms(broker: int) -> tuple[float, float]:
+    """CPU of this process and of the broker (0: there is none)."""
+    return cpu_ms(os.getpid()), cpu_ms(broker) if broker else 0.0
+
+
+async def idle_ms_s(broker: int) -> tuple[float, float]:
+    """CPU per second of both while nothing comes."""
+    client, served = both_ms(broker)
+    await asyncio.sleep(IDLE_S)
+    after = both_ms(broker)
+    return (after[0] - client) / IDLE_S, (after[1] - served) / IDLE_S
+
+
 async def read(consumer: Consumer, arrived: dict[int, int], last: int) -> None:
     """Take messages up to number `last`, look at frames as the detector does, commit."""
     from shared.media.pictures import to_bgr
@@ -124,22 +142,26 @@ async def drive(bus: Bus, topic: Topic[Any], make: Callable[[int], Message], rat
     consumer = await bus.consumer([topic], group=topic.readers[0])
     reader = asyncio.create_task(read(consumer, arrived, count - 1))
     acknowledged: list[asyncio.Future[Any]] = []
-    begun, client, served = time.monotonic(), 0.0, 0.0
+    begun = started = time.monotonic()
+    spent, idle = (0.0, 0.0), (0.0, 0.0)
     for number in range(count):
         if rate:
             await asyncio.sleep(max(0.0, begun + number / rate - time.monotonic()))
         if number == warm:
             await asyncio.gather(*acknowledged)
-            started, client, served = time.monotonic(), cpu_ms(os.getpid()), cpu_ms(broker) if broker else 0.0
+            if rate:
+                idle = await idle_ms_s(broker)
+                begun = time.monotonic() - number / rate
+            started, spent = time.monotonic(), both_ms(broker)
         sent[number] = time.monotonic_ns()
         acknowledged.append(await bus.producer.enqueue(topic, make(number)))
     await asyncio.gather(reader, *acknowledged)
     took = time.monotonic() - started
-    client, served = cpu_ms(os.getpid()) - client, (cpu_ms(broker) if broker else 0.0) - served
+    client, served = (now - then - rest * took for now, then, rest in zip(both_ms(broker), spent, idle, strict=True))
     waits = sorted((arrived[number] - sent[number]) / 1e6 for number in range(warm, count))
     p50, p99 = waits[len(waits) // 2], waits[min(len(waits) - 1, round(len(waits) * 0.99))]
     await consumer.close()
-    return Cost(count - warm, size_mb * (count - warm), client, served, p50, p99, took)
+    return Cost(count - warm, size_mb * (count - warm), client, served, p50, p99, took, *idle)
 
 
 def _size(message: Message) -> int:
@@ -184,6 +206,7 @@ def tell(what: str, costs: dict[str, Cost]) -> None:
             per = f"{cost.client_ms / cost.messages:7.3f} client + {cost.broker_ms / cost.messages:6.3f} broker CPU-ms/frame"
         print(f"{what:9s} {kind:10s} {per}   p50 {cost.p50_ms:8.2f} ms  p99 {cost.p99_ms:8.2f} ms", flush=True)
     kafka, inside = costs["kafka"], costs["in process"]
+    print(f"{what:9s} while idle {kafka.idle_client_ms_s / 10:7.2f} % of a core client, {kafka.idle_broker_ms_s / 10:.2f} % broker")
     ratio = (kafka.client_ms + kafka.broker_ms) / max(inside.client_ms, 1.0)
     print(
         f"{what:9s} ratio      {ratio:7.1f} x CPU   {kafka.p50_ms - inside.p50_ms:+.2f} ms p50   {kafka.p99_ms - inside.p99_ms:+.2f} ms p99"
