@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from prometheus_client import Metric
@@ -23,10 +24,15 @@ def load(path: Path) -> Any:
     return YAML(typ="safe").load(path.read_text(encoding="utf-8"))
 
 
+def modules() -> Iterator[ModuleType]:
+    """Those that declare metrics."""
+    for file in sorted([*(ROOT / "services").glob("*/metrics.py"), ROOT / "shared" / "obs" / "lag.py"]):
+        yield importlib.import_module(".".join(file.relative_to(ROOT).with_suffix("").parts))
+
+
 def declared() -> dict[str, Metric]:
-    """What services/*/metrics.py declare, by the names that Prometheus gives their series."""
-    for file in sorted((ROOT / "services").glob("*/metrics.py")):
-        importlib.import_module(f"services.{file.parent.name}.metrics")
+    """What services declare, by the names that Prometheus gives their series."""
+    assert list(modules())
     found: dict[str, Metric] = {}
     for metric in REGISTRY.collect():
         endings = {"counter": ("_total",), "histogram": ("_bucket", "_sum", "_count")}.get(metric.type, ("",))
@@ -45,8 +51,8 @@ def expressions() -> Iterator[tuple[str, str]]:
 
 def label_names(name: str) -> set[str]:
     """The labels that a metric was declared with."""
-    for file in sorted((ROOT / "services").glob("*/metrics.py")):
-        for metric in vars(importlib.import_module(f"services.{file.parent.name}.metrics")).values():
+    for module in modules():
+        for metric in vars(module).values():
             if re.sub(r"_(?:total|bucket|sum|count)$", "", name) == getattr(metric, "_name", None):
                 return set(metric._labelnames)
     return set()
