@@ -65,10 +65,11 @@ class ChannelWork:
     def known(self, frame: FrameMessage) -> Out | None:
         """What came of this frame when it was here before; None when it is new."""
         again = self._results.get((frame.session, frame.sequence))
-        if again is None and self._last is not None and self._last[0] == frame.session and frame.sequence <= self._last[1]:
-            return []  # before a restart, which has told it again
-        if again is None and self.catches_up_until_ns and frame.published_ns <= self.published_ns:
-            return []  # read again for the sake of others: the state that was taken over is newer
+        if again is None and self._last is not None:
+            if self._last[0] == frame.session and frame.sequence <= self._last[1]:
+                return []  # before a restart, which has told it again
+            if self._last[0] != frame.session and self.catches_up_until_ns and frame.published_ns <= self.published_ns:
+                return []  # of a session that was over: read again for the sake of others, the state that was taken over is newer
         return again
 
     def too_old(self, frame: FrameMessage, now_ns: int, monotonic_ns: int, limit_ns: int) -> bool:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
+from shared.faust.schema import MessageSchema
 from shared.service import Runtime
 from shared.topics import Topic
 
@@ -45,3 +46,16 @@ def make_app(name: str, runtime: Runtime, topics: Sequence[Topic[Any]]) -> Any:
         consumer_max_fetch_size=largest + MIB,
         producer_max_request_size=largest + MIB,
     )
+
+
+def add_agent(app: Any, name: str, topic: Topic[Any], take: Callable[[Any], None]) -> None:
+    """Have `take` called with each event of a topic. Faust acknowledges nothing: `worker.py` says why."""
+    channel = app.topic(
+        topic.name, schema=MessageSchema(topic.message, tolerant=True), partitions=topic.partitions, internal=False, acks=False
+    )
+
+    async def agent(stream: Any) -> None:
+        async for event in stream.noack().events():
+            take(event)
+
+    app.agent(channel, name=name)(agent)

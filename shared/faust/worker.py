@@ -23,12 +23,12 @@ import structlog
 
 from shared.config.services import KafkaBus
 from shared.domain.errors import BusUnavailable
-from shared.faust.app import make_app
+from shared.faust.app import add_agent, make_app
 from shared.faust.lanes import LaneKey, Lanes
 from shared.faust.moves import Entering, Moves, NotOurs
 from shared.faust.outgoing import Outgoing, Publisher
 from shared.faust.progress import Progress
-from shared.faust.schema import MessageSchema, Undecodable
+from shared.faust.schema import Undecodable
 from shared.faust.watchdog import Watchdog
 from shared.messages import EventKind, EventMessage, Message
 from shared.messages.codec import encode
@@ -194,7 +194,7 @@ class Worker:
         if self._entering is not None:
             app.on_rebalance_complete.connect(self._enter, weak=False)
         for topic in topics:
-            self._add_agent(app, topic)
+            add_agent(app, f"{self._name}.{topic.name}", topic, self._take)
         app.finalize()
         app.loop = asyncio.get_running_loop()
         try:
@@ -204,17 +204,9 @@ class Worker:
             raise
         return app
 
-    def _add_agent(self, app: Any, topic: Topic[Any]) -> None:
-        channel = app.topic(
-            topic.name, schema=MessageSchema(topic.message, tolerant=True), partitions=topic.partitions, internal=False, acks=False
-        )
-
-        async def agent(stream: Any) -> None:
-            async for event in stream.noack().events():
-                self._progress.came(event.message.tp, event.message.offset)
-                self._lanes.put((event.message.topic, event.message.partition), event)
-
-        app.agent(channel, name=f"{self._name}.{topic.name}")(agent)
+    def _take(self, event: Any) -> None:
+        self._progress.came(event.message.tp, event.message.offset)
+        self._lanes.put((event.message.topic, event.message.partition), event)
 
     async def _stop_app(self) -> None:
         app, self._app = self._app, None
