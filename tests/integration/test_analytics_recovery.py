@@ -150,8 +150,8 @@ async def test_a_damaged_export_in_the_cache_is_made_again(bus: EmbeddedBus, tmp
 
 
 def exporting(parent: psutil.Process) -> list[psutil.Process]:
-    """The process that exports, once it is there; with the one that has started it."""
-    children = parent.children(recursive=True)
+    """The process that exports, once it is there, with the one that has started it (servers of other tests are children here as well)."""
+    children = [child for child in parent.children(recursive=True) if "_process" in " ".join(child.cmdline())]
     return children if any("export_process" in " ".join(child.cmdline()) for child in children) else []
 
 

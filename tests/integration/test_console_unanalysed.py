@@ -32,6 +32,5 @@ def test_it_shows_live_pictures_that_go_on(tmp_path: Path) -> None:
 
         first_ns = wait_for(shown_ns, what="a live picture")
         wait_for(lambda: shown_ns() > first_ns, what="a newer one")
-        (channel,) = vedette.get("/api/status")["channels"]
-        assert channel["state"] == "online"
+        wait_for(lambda: vedette.get("/api/status")["channels"][0]["state"] == "online", what="it is said to be online")
         assert vedette.get("/api/site")["channels"][0]["live"] is True
