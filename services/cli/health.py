@@ -53,5 +53,5 @@ def _why(status: int, body: bytes) -> str:
 def main(url: str) -> int:
     """Print what is wrong; the exit code."""
     code, text = check(url)
-    print(text, file=sys.stdout if code == WELL else sys.stderr)  # the terminal's library takes longer to import than all of this
+    (sys.stdout if code == WELL else sys.stderr).write(f"{text}\n")  # the terminal's library takes longer to import than all of this
     return code
