@@ -26,7 +26,7 @@ def problems(text: str) -> list[str]:
         ("chanels: []", "site.yml:1: chanels: unknown key; did you mean `channels`?"),
         (
             "ingest:\n  zzz: 1",
-            "site.yml:2: ingest.zzz: unknown key; known here: segment_s, segment_max_bytes, spool_max_bytes, "
+            "site.yml:2: ingest.zzz: unknown key; known here: segment_s, segment_max_bytes, spool_max_bytes, catch_up_bytes_per_s, "
             "connect_timeout_s, read_timeout_s, reconnect_min_s, reconnect_max_s, status_every_s, live_fps, ca_file",
         ),
         (
