@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, SecretStr
 
@@ -38,12 +38,14 @@ def version(number: int, text: str, *, id_: str = "") -> Version:
     return Version(number, id_ or f"id-{number}", text, number)
 
 
+@settings(deadline=None)  # the first models are slow to build, machines are shared
 @given(sites)
 def test_equal_ones_do_not_differ(site: dict[str, Any]) -> None:
     again = document(to_yaml(site))
     assert diff(site, again) == refusals(site, again) == at_next_start(site, again) == []
 
 
+@settings(deadline=None)
 @given(sites, sites)
 def test_a_difference_is_seen_from_both_sides(old: dict[str, Any], new: dict[str, Any]) -> None:
     assert bool(diff(old, new)) == bool(diff(new, old))
@@ -57,6 +59,7 @@ def reordered(old: dict[str, Any], new: dict[str, Any]) -> bool:
     return any([rule["id"] for rule in a.get("rules", [])] != [rule["id"] for rule in b.get("rules", [])] for a, b in pairs)
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(1, 6), st.text("ab", min_size=1)), max_size=20))
 def test_the_first_of_a_number_is_in_force_and_repeats_change_nothing(written: list[tuple[int, str]]) -> None:
     once, twice = History(), History()
@@ -73,6 +76,7 @@ def test_the_first_of_a_number_is_in_force_and_repeats_change_nothing(written: l
     assert once.surplus() == twice.surplus()
 
 
+@settings(deadline=None)
 @given(st.lists(sites.map(to_yaml), min_size=1, max_size=6), st.data())
 def test_a_roll_back_restores_the_same_text(texts: list[str], data: st.DataObject) -> None:
     history = History()
@@ -86,6 +90,7 @@ def test_a_roll_back_restores_the_same_text(texts: list[str], data: st.DataObjec
     assert diff(document(history.newest.text), document(texts[number - 1])) == []
 
 
+@settings(deadline=None)
 @given(st.integers(1, 30), st.integers(1, 10))
 def test_those_let_go_leave_the_newest(count: int, kept: int) -> None:
     history = History()
