@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,6 +28,8 @@ from shared.topics import SEGMENTS
 from tests.support.clips import make_clip
 from tests.support.ingest import gapless
 from tests.support.kafka import KafkaMissing, KafkaServer
+from tests.support.minio import PASSWORD, USER, MinioServer
+from tests.support.postgres import PostgresServer
 from tests.support.rtsp import camera_simulator
 from tests.support.storing import on_bus, storing
 from tests.support.waiting import until
@@ -82,18 +86,59 @@ def spooled(folder: Path) -> dict[str, int]:
     return {name: len(list((folder / "spool" / name).glob("*.mp4"))) for name in CAMERAS}
 
 
+@dataclass(frozen=True)
+class Servers:
+    """What goes away and comes back, and how the site file names the others."""
+
+    broker: KafkaServer
+    kill: Callable[[], None]
+    restart: Callable[[], None]
+    sections: dict[str, Any] = field(default_factory=dict)
+
+
 async def test_a_broker_that_is_killed_in_mid_stream_costs_nothing(tmp_path: Path, own_broker: KafkaServer) -> None:
+    await go_through_an_outage(tmp_path, Servers(own_broker, own_broker.kill, own_broker.restart), OUTAGE_S)
+
+
+@pytest.mark.slow
+async def test_broker_database_and_object_server_away_at_once_cost_nothing(
+    tmp_path: Path, own_broker: KafkaServer, postgres: PostgresServer
+) -> None:
+    objects = MinioServer.start(tmp_path)
+    servers = (own_broker, postgres, objects)
+    keys = {"access_key": USER, "secret_key": PASSWORD}
+    sections = {
+        "database": {"url": postgres.database()},
+        "objects": {**objects.config.model_dump(exclude=set(keys)), **keys},
+    }
+
+    def kill() -> None:
+        for server in servers:
+            server.kill()
+
+    def restart() -> None:
+        for server in reversed(servers):  # the broker comes last: until then storage has nothing to do
+            server.restart()
+
+    try:
+        await go_through_an_outage(tmp_path, Servers(own_broker, kill, restart, sections), 12)
+    finally:
+        objects.stop()
+
+
+async def go_through_an_outage(tmp_path: Path, servers: Servers, outage_s: int) -> None:
     clip = make_clip(tmp_path / "clip.mp4", seconds=4, fps=FPS)
     at_ingest, at_storage = tmp_path / "ingest", tmp_path / "storage"
     with camera_simulator(*(CameraSpec(f"/{name}", clip) for name in CAMERAS)) as cameras:
         config = SiteConfig.model_validate(
             {
-                "bus": {"kind": "kafka", "brokers": [own_broker.address]},
+                "bus": {"kind": "kafka", "brokers": [servers.broker.address]},
                 "ingest": {"segment_s": 1, "status_every_s": 0.5},
                 "storage": {"min_free_bytes": 0, "file_s": 10},
                 "channels": [
                     {"id": name, "number": number, "main": {"url": cameras.url(f"/{name}")}} for number, name in enumerate(CAMERAS, start=1)
                 ],
+                **servers.sections,
             }
         )
         assert isinstance(config.bus, KafkaConfig)
@@ -112,11 +157,11 @@ async def test_a_broker_that_is_killed_in_mid_stream_costs_nothing(tmp_path: Pat
                     return await frames() >= wanted
 
                 await until(lambda: enough(5 * FPS), "all cameras are recorded", deadline_s=60)
-                await asyncio.to_thread(own_broker.kill)
-                await until(lambda: min(spooled(at_ingest).values()) >= OUTAGE_S, "footage waits", deadline_s=OUTAGE_S * 2 + 30)
                 before = await frames()
-                await asyncio.to_thread(own_broker.restart)
-                await until(lambda: enough(before + OUTAGE_S * FPS), "storage has caught up", deadline_s=120)
+                await asyncio.to_thread(servers.kill)
+                await until(lambda: min(spooled(at_ingest).values()) >= outage_s, "footage waits", deadline_s=outage_s * 2 + 30)
+                await asyncio.to_thread(servers.restart)
+                await until(lambda: enough(before + outage_s * FPS), "storage has caught up", deadline_s=120)
                 await until(lambda: max(spooled(at_ingest).values()) <= 1, "the spool is empty but for what is live", deadline_s=60)
             waiting = Spool(at_ingest / "spool", 1 << 30)
             assert await asyncio.to_thread(waiting.open) == 0  # the end was handed over too
