@@ -50,7 +50,7 @@ async def fill(folder: Path, config: SiteConfig, seconds: int = 10) -> tuple[lis
             ACTIONS, command(ActionKind.SNAPSHOT, "door", at_ns=START_NS + NS_PER_S, key="vedette/door/2025/10/09/a1.jpg")
         )
         # Of the file that is still open: what is marked later than its end is in the catalogue alone.
-        last_ns = START_NS + (seconds - 1) * NS_PER_S
+        last_ns = START_NS + (seconds - 2) * NS_PER_S
         kept = command(ActionKind.RECORD, "yard", from_ns=last_ns, to_ns=last_ns + NS_PER_S, name="kept")
         await store.bus.producer.publish(ACTIONS, kept)
         for _ in range(2):
