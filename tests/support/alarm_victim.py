@@ -6,6 +6,8 @@ import asyncio
 import sys
 from pathlib import Path
 
+import structlog
+
 from services.alarms.app import create
 from shared.bus.embedded import EmbeddedBus
 from shared.config.site import SiteConfig
@@ -33,4 +35,5 @@ async def main(folder: Path) -> None:
     await bus.stop()
 
 
+structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))  # standard output is what it says
 asyncio.run(main(Path(sys.argv[1])))

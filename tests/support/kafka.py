@@ -129,7 +129,7 @@ def _jars() -> Path:
 def _cluster_id() -> str:
     import base64
 
-    return base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+    return "V" + base64.urlsafe_b64encode(uuid.uuid4().bytes).decode()[1:22]  # never `-` first: the tool would take it for an option
 
 
 def _properties(folder: Path, port: int, controller: int) -> str:
