@@ -10,6 +10,8 @@ import sys
 from collections import deque
 from pathlib import Path
 
+import structlog
+
 from shared.bus.port import Position
 from shared.domain.clock import NS_PER_S
 from shared.messages import SegmentMessage
@@ -51,4 +53,5 @@ async def _send(store: Storing, feed: Feed) -> None:
 
 
 if __name__ == "__main__":
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))  # standard output is what it says
     asyncio.run(main(Path(sys.argv[1]), int(sys.argv[2])))
