@@ -80,6 +80,11 @@ class Supervisor:
         self._reports = Aside()
 
     @property
+    def stopped(self) -> bool:
+        """Whether `stop` was called: it runs nothing more."""
+        return self._stopping
+
+    @property
     def loops(self) -> tuple[LoopState, ...]:
         return tuple(self._loops.values())
 

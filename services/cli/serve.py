@@ -134,6 +134,8 @@ async def _stop_after(clock: Clock, seconds: float, stop: asyncio.Event) -> None
 def _started(wiring: Wiring, supervisor: Supervisor, site: SiteConfig, clock: Clock, name: str, what: str) -> None:
     """Tell what starts, and begin what follows from it."""
     service = wiring.running(name)
+    if what == "started" and supervisor.stopped:
+        return  # it is on its way down again: nothing follows from it
     if what == "started" and name == "bus":
         supervisor.spawn("cli.alarms", partial(announce_alarms, wiring.bus, site))
         supervisor.spawn("cli.channels", partial(announce_channels, wiring.bus, site))
