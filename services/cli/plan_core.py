@@ -28,14 +28,14 @@ class UnitCost:
 
 
 _RECORD = "python bench/record_cost.py --cameras 16 (1080p25, 4 Mbit/s, RTSP on loopback)"
-_STAND_IN = "a Kafka-compatible broker in memory (Tansu), one client process; Apache Kafka: python -m bench.kafka_cost"
+_KAFKA = "python -m bench.kafka_cost --seconds 18 (Kafka 3.9.1, client and broker together, 2 cores idle otherwise)"
 
 INGEST = UnitCost("ingest: receive, cut, spool", 0.52 / 4, "% of a core per Mbit/s", "2026-11-21", _RECORD)
 STORAGE = UnitCost("storage: verify, write, catalogue", (0.69 - 0.52) / 4, "% of a core per Mbit/s", "2026-11-21", _RECORD)
 INGEST_MEMORY = UnitCost("ingest: memory", 14, "MiB per camera", "2026-11-21", _RECORD)
 DECODE = UnitCost("ingest: decode the sub stream", 0.7, "% of a core per camera", "2026-11", "640x360 at 10 frames/s, PyAV")
-BUS_VIDEO = UnitCost("segments through a broker, in and out", 9, "CPU-ms per MB", "2026-11", _STAND_IN)
-BUS_FRAME = UnitCost("a frame through a broker, JPEG both ways", 1.95, "CPU-ms per frame", "2026-11", _STAND_IN)
+BUS_VIDEO = UnitCost("segments through a broker, in and out", 10.8, "CPU-ms per MB", "2026-11-21", _KAFKA)
+BUS_FRAME = UnitCost("a frame through a broker, JPEG both ways", 3.7, "CPU-ms per frame", "2026-11-21", _KAFKA)
 FRAME_SIZE = UnitCost("a frame as JPEG, 640x360", 30, "kB", "2026-11", "simplejpeg, quality 80")
 DETECT = UnitCost("detector, OpenVINO, yolov8n 384x640", 66 / 2, "frames/s per core", "2026-11-21", "python -m bench.detect (2 cores)")
 

@@ -97,16 +97,15 @@ The common objection is that it is not worth it. Per camera ({demand.mbit:g} Mbi
 | frames, JPEG both ways included | {frames:.2f} % | the detector on the same frames: {detector:.1f} % |
 | segments | {video:.2f} % | ingest and storage of the same video: 0.69 % |
 
-That is {frames / detector:.0%} of what the detector costs on the same frames. In one process frames are handed over by reference (27 us at
-the median); through the stand-in broker the 99th percentile was 13 ms with `fetch_max_wait_ms` 20 (251 ms with its default of 500), well
-below the {1000 / demand.fps:.0f} ms between two frames. What is bought: workers that join and leave, on other machines, and video that
-survives storage being away. Who needs neither runs all in one process, without a broker.
+That is {frames / detector:.0%} of what the detector costs on the same frames. In one process frames are handed over by reference,
+0.07 ms at the median. Through Kafka one is 2.5 CPU-ms of the clients and 1.2 of the broker, 2.1 ms at the median and 4.1 ms at the
+99th percentile, well below the {1000 / demand.fps:.0f} ms between two frames; segments take 18 ms and 30 ms. What is bought: workers that
+join and leave, on other machines, and video that survives storage being away. Who needs neither runs all in one process, without
+a broker.
 
-Both figures are of a stand-in, as the table says. `python -m bench.kafka_cost` measures the same on Apache Kafka, client and broker
-apart, against the bus of one process in the same run. A first run of it (2026-11-21, Kafka 3.9.1, 8 cameras for 4 s, other work on the
-machine: load 12 on two cores, so nothing to plan with) gave, client and broker: segments 5.5 + 2.5 CPU-ms per MB, 22 ms p50; frames
-2.7 + 1.6 CPU-ms each against 1.1 by reference, 3 ms p50; and 2.3 % + 5.7 % of a core while one reader waits and nothing comes, which the
-unit costs above do not have.
+`python -m bench.kafka_cost` measures both ways in one run. Segments are charged as when sent unpaced (118 MB/s): 10.8 CPU-ms per MB
+in all; at the pace of 16 cameras it was 5.8 of the clients and 6.6 of the broker. A reader that waits costs 2.3 % of a core, and its
+broker 4.3 to 5.7 %, while nothing comes; the unit costs above do not have that.
 """
 
 
