@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -27,7 +27,7 @@ from shared.service import Runtime
 from shared.topics import SEGMENTS
 from tests.support.clips import make_clip
 from tests.support.ingest import gapless
-from tests.support.kafka import KafkaMissing, KafkaServer
+from tests.support.kafka import KafkaServer
 from tests.support.minio import PASSWORD, USER, MinioServer
 from tests.support.postgres import PostgresServer
 from tests.support.rtsp import camera_simulator
@@ -40,17 +40,6 @@ pytestmark = [pytest.mark.integration, pytest.mark.servers, pytest.mark.timeout(
 OUTAGE_S = int(os.environ.get("VEDETTE_OUTAGE_S", "25"))
 FPS = 10
 CAMERAS = ("door", "yard", "gate")
-
-
-@pytest.fixture
-def own_broker() -> Iterator[KafkaServer]:
-    """A broker that may be killed."""
-    try:
-        server = KafkaServer.start()
-    except KafkaMissing as missing:
-        pytest.skip(str(missing))
-    yield server
-    server.stop()
 
 
 @asynccontextmanager

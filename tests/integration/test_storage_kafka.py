@@ -23,7 +23,7 @@ from shared.config.site import SiteConfig
 from shared.domain.clock import SystemClock
 from shared.messages import SegmentMessage
 from shared.topics import SEGMENTS
-from tests.support.kafka import KafkaMissing, KafkaServer
+from tests.support.kafka import KafkaServer
 from tests.support.kafka_storage_process import settings
 from tests.support.segments import Feed
 from tests.support.storing import on_bus, storing
@@ -33,17 +33,6 @@ pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 
 ROUNDS = int(os.environ.get("VEDETTE_CRASH_ROUNDS", "10"))
 ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture
-def own_broker() -> Iterator[KafkaServer]:
-    """A broker with nothing on it: the ids of the segments are the same in each test."""
-    try:
-        server = KafkaServer.start()
-    except KafkaMissing as missing:
-        pytest.skip(str(missing))
-    yield server
-    server.stop()
 
 
 def connected(config: SiteConfig) -> KafkaBus:

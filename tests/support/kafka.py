@@ -13,6 +13,7 @@ import tempfile
 import time
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -152,12 +153,26 @@ group.initial.rebalance.delay.ms=0
 """
 
 
-@pytest.fixture(scope="module")
-def broker() -> Iterator[KafkaServer]:
-    """A running broker of the test module's own; the test is skipped where none can run."""
+@contextmanager
+def running_broker() -> Iterator[KafkaServer]:
+    """A broker; the test is skipped where none can run."""
     try:
         server = KafkaServer.start()
     except KafkaMissing as missing:
         pytest.skip(str(missing))
     yield server
     server.stop()
+
+
+@pytest.fixture(scope="module")
+def broker() -> Iterator[KafkaServer]:
+    """A running broker of the test module's own."""
+    with running_broker() as server:
+        yield server
+
+
+@pytest.fixture
+def own_broker() -> Iterator[KafkaServer]:
+    """A running broker with nothing on it, of one test, which may kill it."""
+    with running_broker() as server:
+        yield server
