@@ -15,6 +15,7 @@ from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
 from services.cli import camera, config, models, plan, topics
+from services.cli.entry import interrupt_as_usual
 from services.cli.following import begin
 from services.cli.logs import start_logging
 from services.cli.output import ERR, say, tell_error, write_crash
@@ -30,6 +31,8 @@ from shared.domain.redact import redact
 #: Exit codes: 0 done, 1 a check found problems, 2 an error that the user can do something about (also wrong usage), 70 a fault of ours.
 PROBLEMS, USER_ERROR, OUR_FAULT = 1, 2, 70
 _CLOCK = SystemClock()
+#: Ctrl-C ends these at once until they have something open: `run` handles it from there on itself.
+_QUIET_AT_FIRST = frozenset({"run", "demo"})
 
 
 class _Boundary(TyperGroup):
@@ -87,10 +90,13 @@ def _tell_version(wanted: bool) -> None:
 
 @app.callback()
 def options(
+    ctx: typer.Context,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks of errors.")] = False,
     version_: Annotated[bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Print the version.")] = False,
 ) -> None:
     """Vedette, a network video recorder."""
+    if ctx.invoked_subcommand not in _QUIET_AT_FIRST:
+        interrupt_as_usual()
 
 
 @app.command()
@@ -176,6 +182,7 @@ def demo(
     """Build demo cameras and a site around them, and run it."""
     from services.cli.demo.run import run_demo
 
+    interrupt_as_usual()  # files that are half built, and the cameras' process
     run_demo(folder, _CLOCK, port=port, duration_s=duration)
 
 

@@ -9,6 +9,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import FrameType
 
 from services.cli.entry import KILLED_BY_SIGINT
 
@@ -17,7 +18,8 @@ from services.cli.entry import KILLED_BY_SIGINT
 def stop_signals(*, at_once: Callable[[], None]) -> Iterator[asyncio.Event]:
     """While inside, the first SIGINT or SIGTERM sets the event; the second calls `at_once` and ends the process.
 
-    Recording survives even that: what was acknowledged is on disk, and start-up reconciles the rest.
+    What was in force before is put back at the end. Recording survives even the second: what was acknowledged is on disk, and start-up
+    reconciles the rest.
     """
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
@@ -32,10 +34,13 @@ def stop_signals(*, at_once: Callable[[], None]) -> Iterator[asyncio.Event]:
         sys.stderr.flush()
         os._exit(KILLED_BY_SIGINT)
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, received)
+    def handler(_number: int, _frame: FrameType | None) -> None:
+        loop.call_soon_threadsafe(received)  # wakes the loop as well
+
+    # Not the loop's own handlers: removing those leaves Python's default in force for a moment, which raises wherever the program is.
+    found = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield stop
     finally:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.remove_signal_handler(number)
+        for number, before in found.items():
+            signal.signal(number, before)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -54,3 +55,42 @@ def test_the_second_signal_ends_at_once(program: subprocess.Popen[str], second: 
     out, _ = program.communicate(timeout=30)
     assert out == "at once\n"
     assert program.returncode == 130
+
+
+#: Ctrl-C comes inside a callback whose exceptions Python prints and forgets: at the first audit event of a name, or at the very end.
+_CTRL_C_IN_A_CALLBACK = """
+import atexit, os, signal, sys
+
+class Callback:
+    def __del__(self):
+        signal.raise_signal(signal.SIGINT)
+
+def press(event, arguments):
+    if pending and event == pending[0]:
+        pending.clear()
+        Callback()
+
+pending = [os.environ["CTRL_C_AT"]]
+atexit.register(Callback) if pending == ["exit"] else sys.addaudithook(press)
+"""
+
+
+@pytest.mark.parametrize("moment", ["socket.bind", "socket.__new__", "exit"])
+def test_ctrl_c_outside_of_the_loop_ends_a_run_quietly_also_in_a_callback(tmp_path: Path, moment: str) -> None:
+    """`socket.bind`: a free port is looked for, after the first line; `socket.__new__`: the loop is made; `exit`: after the last line."""
+    (tmp_path / "sitecustomize.py").write_text(_CTRL_C_IN_A_CALLBACK, encoding="utf-8")
+    port = 0 if moment == "socket.bind" else 1  # 1: taken as it is
+    (tmp_path / "site.yml").write_text(f"data_dir: data\nconsole: {{port: {port}}}\n", encoding="utf-8")
+    env = {**os.environ, "PYTHONPATH": str(tmp_path), "CTRL_C_AT": moment}
+    command = [str(Path(sys.executable).with_name("vedette")), "run", str(tmp_path / "site.yml")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=env) as process:
+        assert process.stdout is not None
+        said = []
+        for line in process.stdout:
+            said.append(line)
+            if "Ctrl-C stops" in line:
+                process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 130
+    assert said[0].startswith("Vedette ")
+    assert ("Stopped.\n" in said) == (moment == "exit")
+    assert not [line for line in said if "Traceback" in line or "failed" in line]
