@@ -6,14 +6,14 @@ from collections.abc import Iterable
 
 import pytest
 
-from tests.support.kafka import broker, own_broker
+from tests.support.kafka import broker, composed_broker, own_broker
 from tests.support.postgres import postgres
 
-__all__ = ["broker", "own_broker", "postgres"]
+__all__ = ["broker", "composed_broker", "own_broker", "postgres"]
 
 
 def pytest_collection_modifyitems(items: Iterable[pytest.Item]) -> None:
     """Whatever asks for a server belongs to `make test-integration`."""
     for item in items:
-        if {"broker", "own_broker", "postgres"} & set(getattr(item, "fixturenames", ())):
+        if {"broker", "composed_broker", "own_broker", "postgres"} & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.servers)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -11,37 +10,19 @@ import pytest
 from aiokafka.admin import AIOKafkaAdminClient  # type: ignore[import-untyped]  # aiokafka is untyped
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType  # type: ignore[import-untyped]  # aiokafka is untyped
 
-from tests.support.compose import ROOT, kafka_properties, services
-from tests.support.kafka import KAFKA_VERSION, KafkaMissing, KafkaServer
-from tests.support.ports import free_port
+from tests.support.compose import PLACES, ROOT, kafka_properties, services
+from tests.support.kafka import KAFKA_VERSION, KafkaServer, running_broker
 
 pytestmark = [pytest.mark.integration, pytest.mark.servers, pytest.mark.timeout(900)]  # the first run gets the broker
 
-#: Said with the addresses and the folder of the test.
-PLACES = {"listeners", "advertised.listeners", "controller.quorum.voters", "log.dirs"}
 #: Of share groups, which Kafka has from 4.0 on. Nothing here uses them, but their defaults ask for three brokers.
 FROM_4 = {"share.coordinator.state.topic.replication.factor", "share.coordinator.state.topic.min.isr"}
 
 
 @pytest.fixture(scope="module")
 def as_composed() -> Iterator[KafkaServer]:
-    try:
-        server = KafkaServer.start()
-    except KafkaMissing as missing:
-        pytest.skip(str(missing))
-    server.kill()
-    listeners = re.search(r"^controller\.quorum\.voters=1@127\.0\.0\.1:(\d+)$", server.config.read_text(encoding="utf-8"), re.MULTILINE)
-    assert listeners is not None
-    ports = {"9092": server.address.rpartition(":")[2], "9093": listeners[1], "9094": str(free_port())}
-    lines = []
-    for name, value in kafka_properties(services()["kafka"]).items():
-        here = re.sub(r"\b(909[234])\b", lambda match: ports[match[1]], value) if name in PLACES else value
-        here = here.replace("//kafka:", "//127.0.0.1:").replace("0.0.0.0", "127.0.0.1").replace("localhost", "127.0.0.1")
-        lines.append(f"{name}={server.folder / 'logs' if name == 'log.dirs' else here}")
-    server.config.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    server.restart()
-    yield server
-    server.stop()
+    with running_broker(composed=True) as server:
+        yield server
 
 
 async def test_the_broker_has_every_setting(as_composed: KafkaServer) -> None:

@@ -16,9 +16,14 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
+from tests.support.ports import free_port
+
 ROOT = Path(__file__).parents[2]
 COMPOSE_FILE = ROOT / "docker-compose.yml"
 ENV_SAMPLE = ROOT / "deploy" / "env.sample"
+
+#: Settings of the broker that name addresses and folders: on loopback they are others.
+PLACES = frozenset({"listeners", "advertised.listeners", "controller.quorum.voters", "log.dirs"})
 
 _VARIABLE = re.compile(r"\$(?:(?P<escaped>\$)|\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^{}]*))?\}|(?P<bad>.))")
 
@@ -91,6 +96,23 @@ def kafka_properties(service: ComposeService) -> dict[str, str]:
             key = name.removeprefix("KAFKA_").lower().replace("___", "\0").replace("__", "\1").replace("_", ".")
             properties[key.replace("\0", "-").replace("\1", "_")] = value
     return properties
+
+
+def broker_properties(logs: Path, port: int, controller: int) -> str:
+    """server.properties of the broker of docker-compose.yml, on loopback.
+
+    Args:
+        logs: where it keeps its messages.
+        port: for clients.
+        controller: port that it talks to itself on.
+    """
+    lines = []
+    ports = {"9092": port, "9093": controller, "9094": free_port()}
+    for name, value in kafka_properties(services()["kafka"]).items():
+        here = re.sub(r"\b(909[234])\b", lambda match: str(ports[match[1]]), value) if name in PLACES else value
+        here = here.replace("//kafka:", "//127.0.0.1:").replace("0.0.0.0", "127.0.0.1").replace("localhost", "127.0.0.1")
+        lines.append(f"{name}={logs if name == 'log.dirs' else here}")
+    return "\n".join(lines) + "\n"
 
 
 def make_site(folder: Path, *, user: int) -> Path:

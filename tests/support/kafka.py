@@ -19,17 +19,29 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.compose import broker_properties
 from tests.support.ports import free_ports
 
-KAFKA_VERSION = "3.9.1"
+#: That of docker-compose.yml (tests/repo/test_compose.py).
+KAFKA_VERSION = "4.3.1"
+_LOG4J_VERSION = "2.25.4"
 START_S = 60.0
 STOP_S = 20.0
 
 _POM = f"""<project xmlns="http://maven.apache.org/POM/4.0.0"><modelVersion>4.0.0</modelVersion>
 <groupId>vedette.tests</groupId><artifactId>kafka</artifactId><version>1</version><dependencies>
 <dependency><groupId>org.apache.kafka</groupId><artifactId>kafka_2.13</artifactId><version>{KAFKA_VERSION}</version></dependency>
-<dependency><groupId>org.slf4j</groupId><artifactId>slf4j-reload4j</artifactId><version>1.7.36</version></dependency>
+<dependency><groupId>org.apache.logging.log4j</groupId><artifactId>log4j-slf4j-impl</artifactId><version>{_LOG4J_VERSION}</version></dependency>
+<dependency><groupId>org.apache.logging.log4j</groupId><artifactId>log4j-core</artifactId><version>{_LOG4J_VERSION}</version></dependency>
 </dependencies></project>"""
+
+_LOGGING = """rootLogger.level=warn
+rootLogger.appenderRef.stdout.ref=stdout
+appender.stdout.type=Console
+appender.stdout.name=stdout
+appender.stdout.layout.type=PatternLayout
+appender.stdout.layout.pattern=%d %p %m%n
+"""
 
 
 class KafkaMissing(Exception):
@@ -47,19 +59,16 @@ class KafkaServer:
     jars: Path
 
     @classmethod
-    def start(cls, port: int | None = None) -> KafkaServer:
-        """Start a broker, on `port` or any free one. Raises: KafkaMissing."""
+    def start(cls, port: int | None = None, *, composed: bool = False) -> KafkaServer:
+        """Start a broker, on `port` or any free one; `composed`: with the settings of docker-compose.yml. Raises: KafkaMissing."""
         jars = _jars()
         folder = Path(tempfile.mkdtemp(prefix="vedette-kafka-"))
         any_port, controller = free_ports(2)
         port = port or any_port
         config = folder / "server.properties"
-        config.write_text(_properties(folder, port, controller), encoding="utf-8")
-        (folder / "log4j.properties").write_text(
-            "log4j.rootLogger=WARN, stdout\nlog4j.appender.stdout=org.apache.log4j.ConsoleAppender\n"
-            "log4j.appender.stdout.layout=org.apache.log4j.PatternLayout\nlog4j.appender.stdout.layout.ConversionPattern=%d %p %m%n\n",
-            encoding="utf-8",
-        )
+        properties = broker_properties(folder / "logs", port, controller) if composed else _properties(folder, port, controller)
+        config.write_text(properties, encoding="utf-8")
+        (folder / "log4j2.properties").write_text(_LOGGING, encoding="utf-8")
         subprocess.run(
             [*_java(jars, folder, 128), "kafka.tools.StorageTool", "format", "-t", _cluster_id(), "-c", str(config), "--ignore-formatted"],
             check=True, capture_output=True, timeout=START_S,
@@ -107,8 +116,8 @@ def _launch(jars: Path, folder: Path, config: Path) -> subprocess.Popen[bytes]:
 
 
 def _java(jars: Path, folder: Path, heap_mib: int) -> list[str]:
-    settings = (folder / "log4j.properties").as_uri()
-    return ["java", f"-Xmx{heap_mib}m", "-XX:+UseSerialGC", f"-Dlog4j.configuration={settings}", "-cp", f"{jars}/*"]
+    settings = (folder / "log4j2.properties").as_uri()
+    return ["java", f"-Xmx{heap_mib}m", "-XX:+UseSerialGC", f"-Dlog4j2.configurationFile={settings}", "-cp", f"{jars}/*"]
 
 
 def _jars() -> Path:
@@ -154,10 +163,10 @@ group.initial.rebalance.delay.ms=0
 
 
 @contextmanager
-def running_broker() -> Iterator[KafkaServer]:
-    """A broker; the test is skipped where none can run."""
+def running_broker(*, composed: bool = False) -> Iterator[KafkaServer]:
+    """A broker, on request with the settings of docker-compose.yml; the test is skipped where none can run."""
     try:
-        server = KafkaServer.start()
+        server = KafkaServer.start(composed=composed)
     except KafkaMissing as missing:
         pytest.skip(str(missing))
     yield server
@@ -175,4 +184,11 @@ def broker() -> Iterator[KafkaServer]:
 def own_broker() -> Iterator[KafkaServer]:
     """A running broker with nothing on it, of one test, which may kill it."""
     with running_broker() as server:
+        yield server
+
+
+@pytest.fixture
+def composed_broker() -> Iterator[KafkaServer]:
+    """As `own_broker`, with the settings of docker-compose.yml."""
+    with running_broker(composed=True) as server:
         yield server
