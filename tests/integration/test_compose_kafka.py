@@ -11,12 +11,9 @@ from aiokafka.admin import AIOKafkaAdminClient  # type: ignore[import-untyped]  
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType  # type: ignore[import-untyped]  # aiokafka is untyped
 
 from tests.support.compose import PLACES, ROOT, kafka_properties, services
-from tests.support.kafka import KAFKA_VERSION, KafkaServer, running_broker
+from tests.support.kafka import KafkaServer, running_broker
 
 pytestmark = [pytest.mark.integration, pytest.mark.servers, pytest.mark.timeout(900)]  # the first run gets the broker
-
-#: Of share groups, which Kafka has from 4.0 on. Nothing here uses them, but their defaults ask for three brokers.
-FROM_4 = {"share.coordinator.state.topic.replication.factor", "share.coordinator.state.topic.min.isr"}
 
 
 @pytest.fixture(scope="module")
@@ -34,9 +31,8 @@ async def test_the_broker_has_every_setting(as_composed: KafkaServer) -> None:
     finally:
         await admin.close()
     found = {entry[0]: entry[1] for entry in answer.resources[0][4]}
-    passed_over = PLACES | (FROM_4 if KAFKA_VERSION.startswith("3.") else set())
     for name, value in kafka_properties(services()["kafka"]).items():
-        if name not in passed_over:
+        if name not in PLACES:
             assert found.get(name) == value, f"{name}: the broker has {found.get(name)!r}, the file says {value!r}"
 
 

@@ -27,6 +27,7 @@ from tests.support.compose import (
     services,
     variables,
 )
+from tests.support.kafka import KAFKA_VERSION
 
 DEPLOY = ROOT / "deploy"
 FILES = (COMPOSE_FILE, DEPLOY / "docker-compose.open.yml", DEPLOY / "docker-compose.worker.yml")
@@ -293,6 +294,10 @@ def test_a_command_becomes_one_for_this_machine(tmp_path: Path) -> None:
 
 
 # -- Kafka
+
+
+def test_the_broker_is_the_one_of_the_tests() -> None:
+    assert read(COMPOSE_FILE)["services"]["kafka"]["image"] == f"apache/kafka:{KAFKA_VERSION}"
 
 
 def test_the_broker_takes_what_the_topics_hold() -> None:
