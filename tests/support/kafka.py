@@ -169,8 +169,10 @@ def running_broker(*, composed: bool = False) -> Iterator[KafkaServer]:
         server = KafkaServer.start(composed=composed)
     except KafkaMissing as missing:
         pytest.skip(str(missing))
-    yield server
-    server.stop()
+    try:
+        yield server
+    finally:
+        server.stop()
 
 
 @pytest.fixture(scope="module")
