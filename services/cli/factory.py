@@ -11,6 +11,8 @@ from shared.service import Health, Runtime, Service
 
 #: Services with an HTTP part: `services/<name>/api.py`.
 _WITH_HTTP = ("storage", "alarms", "analytics")
+#: Those that the console asks elsewhere when they are not in its process.
+_ASKED = ("ingest", *_WITH_HTTP)
 
 
 #: What every service says of itself, by name.
@@ -51,7 +53,7 @@ class ServiceFactory:
         if name != "console":
             service: Service = app.create(runtime)
             return service
-        console: Service = app.create(runtime, routers(view), view.health, [name for name in _WITH_HTTP if name not in view.names])
+        console: Service = app.create(runtime, routers(view), view.health, [name for name in _ASKED if name not in view.names])
         return console
 
 

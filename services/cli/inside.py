@@ -14,6 +14,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from services.cli.factory import HealthOf
+from services.cli.share import Share
 from shared.config.base import secrets_of
 from shared.config.internal import listen_address
 from shared.config.site import SiteConfig
@@ -31,10 +32,10 @@ _CLOSED = "this process has no internal token, so its API is closed: set interna
 class InsideServer:
     """Serves a process from before its services start until after they have stopped."""
 
-    def __init__(self, site: SiteConfig, health: HealthOf, routers: Sequence[APIRouter], address: str) -> None:
+    def __init__(self, site: SiteConfig, health: HealthOf, routers: Sequence[APIRouter], address: str, share: Share | None = None) -> None:
         token = site.internal.token
         secrets = tuple(secrets_of(site.model_dump()))
-        app = create_app(health, routers, token.get_secret_value() if token is not None else "", lambda text: redact(text, secrets))
+        app = create_app(health, routers, token.get_secret_value() if token is not None else "", lambda text: redact(text, secrets), share)
         self._server = HttpServer(app, "inside.http")
         self._host, self._port = listen_address(address)
         self.url = ""
@@ -51,7 +52,9 @@ class InsideServer:
         await self._server.stop()
 
 
-def create_app(health: HealthOf, routers: Sequence[APIRouter], token: str, clean: Callable[[str], str]) -> ASGIApp:
+def create_app(
+    health: HealthOf, routers: Sequence[APIRouter], token: str, clean: Callable[[str], str], share: Share | None = None
+) -> ASGIApp:
     """The application behind its guard.
 
     Args:
@@ -59,6 +62,7 @@ def create_app(health: HealthOf, routers: Sequence[APIRouter], token: str, clean
         routers: of the services (no authentication inside).
         token: of the API; empty: the API is refused.
         clean: takes secrets out of a text.
+        share: of the cameras, that ingest takes here; None: all.
     """
     app = FastAPI(title="Vedette, inside", openapi_url=None, docs_url=None, redoc_url=None, max_body_size=_MAX_BODY_BYTES)
     for router in routers:
@@ -66,11 +70,12 @@ def create_app(health: HealthOf, routers: Sequence[APIRouter], token: str, clean
 
     @app.get("/healthz")
     async def healthz() -> JSONResponse:
-        """Health by service: 200 when each makes progress, else 503."""
+        """Health by service, and the share of the cameras: 200 when each makes progress, else 503."""
         found = health()
         ok = all(one.ok for one in found.values())
         services = {name: _told(one, clean) for name, one in found.items()}
-        return JSONResponse({"status": "ok" if ok else "degraded", "services": services}, 200 if ok else 503)
+        told = {"status": "ok" if ok else "degraded", "services": services} | ({"share": str(share)} if share is not None else {})
+        return JSONResponse(told, 200 if ok else 503)
 
     @app.get("/metrics")
     async def metrics() -> Response:

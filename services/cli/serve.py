@@ -86,7 +86,7 @@ async def serve(
     """
     with stop_signals(at_once=partial(_warn, "Stopping at once.")) as stop:
         wiring, supervisor = Wiring(site, clock, names, share=share), Supervisor(clock)
-        inside = await _open_inside(site, wiring, listen) if listen is not None else None
+        inside = await _open_inside(site, wiring, listen, share) if listen is not None else None
         starting = asyncio.create_task(wiring.start(partial(_started, wiring, supervisor, site, clock)), name="start")
         stopped = asyncio.create_task(stop.wait(), name="stop")
         try:
@@ -112,7 +112,7 @@ async def serve(
             say("Stopped.")
 
 
-async def _open_inside(site: SiteConfig, wiring: Wiring, address: str) -> InsideServer:
+async def _open_inside(site: SiteConfig, wiring: Wiring, address: str, share: Share | None) -> InsideServer:
     """Before the services: who watches over the process sees how far they are."""
     try:
         from services.cli.inside import InsideServer
@@ -120,7 +120,7 @@ async def _open_inside(site: SiteConfig, wiring: Wiring, address: str) -> Inside
         raise ConfigError(
             f"the Python package {error.name!r} is not installed", where="--listen", hint="install `vedette[http]`"
         ) from error
-    server = InsideServer(site, wiring.health, routers(wiring), address)
+    server = InsideServer(site, wiring.health, routers(wiring), address, share)
     await server.start()
     say(f"Health:    {server.url}/healthz")
     return server

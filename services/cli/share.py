@@ -19,6 +19,9 @@ class Share:
     index: int
     of: int
 
+    def __str__(self) -> str:
+        return f"{self.index}/{self.of}"
+
     def takes(self, number: int) -> bool:
         """Whether a channel of this number is in it."""
         return number % self.of == self.index - 1

@@ -51,12 +51,12 @@ class SiteStatus:
 
 
 def look(site: SiteConfig, url: str | None, password_file: Path | None, processes: Sequence[str]) -> SiteStatus:
-    """Ask the console, and every process that tells its health.
+    """Ask the console, which knows of every process that `internal` of its configuration names; without it those themselves.
 
     Args:
         url: of the console; None: as the configuration says.
         password_file: of the admin; None: the one in the data folder.
-        processes: URLs of more processes than `internal` of the configuration names.
+        processes: URLs of more processes.
 
     Raises:
         ConfigError: the packages that ask are not installed.
@@ -79,12 +79,13 @@ async def _look(site: SiteConfig, url: str, password_file: Path, processes: Sequ
     import httpx
 
     internal, found = site.internal, SiteStatus()
-    named = [each for each in (internal.storage, internal.alarms, *internal.analytics) if each is not None]
-    urls = list(dict.fromkeys([*named, *(each if "://" in each else f"http://{each}" for each in processes)]))
+    urls = [each if "://" in each else f"http://{each}" for each in processes]
     async with httpx.AsyncClient(timeout=TIMEOUT_S, trust_env=False) as client:
-        answers = await asyncio.gather(_console(client, url.rstrip("/"), password_file, found), *(_process(client, each) for each in urls))
-    for rows in answers:
-        found.services += rows
+        found.services += await _console(client, url.rstrip("/"), password_file, found)
+        if found.problems:
+            urls += [each for each in (*internal.ingest, internal.storage, internal.alarms, *internal.analytics) if each is not None]
+        for rows in await asyncio.gather(*(_process(client, each) for each in dict.fromkeys(urls))):
+            found.services += rows
     return found
 
 
@@ -107,7 +108,7 @@ async def _console(client: httpx.AsyncClient, url: str, password_file: Path, fou
         found.problems.append(f"{_where(url)}: the console does not answer ({_reason(error)})")
         return []
     found.channels += status["channels"]
-    return [_row(one["name"], _where(url), one) for one in status["services"]]
+    return [_row(one["name"], one.get("process") or _where(url), one) for one in status["services"]]
 
 
 async def _process(client: httpx.AsyncClient, url: str) -> list[ServiceRow]:

@@ -9,6 +9,7 @@ import structlog
 from fastapi import APIRouter
 
 from services.console.auth import Authority
+from services.console.elsewhere import Elsewhere
 from services.console.forward import Forwarding
 from services.console.http import HealthOf, create_app
 from services.console.live import Hub
@@ -33,6 +34,7 @@ class ConsoleService:
         self._supervisor = Supervisor(runtime.clock, runtime.reporter.loop_failed)
         self._hub = Hub(runtime.bus, runtime.clock, self._state, self._authority, self._supervisor)
         self._forwarding = Forwarding(runtime.site.internal, absent)
+        self._elsewhere = Elsewhere(runtime.site.internal, absent, runtime.clock, self._supervisor)
         app = create_app(
             site=runtime.site,
             clock=runtime.clock,
@@ -41,6 +43,7 @@ class ConsoleService:
             state=self._state,
             routers=[*routers, self._forwarding.router],
             health=health,
+            elsewhere=self._elsewhere,
         )
         self._server = HttpServer(app, "console.http", proxies=console.trusted_proxies, websockets=True)
         self._url = ""
@@ -63,6 +66,7 @@ class ConsoleService:
         """Raises: ConfigError (address in use, accounts unreadable), BusUnavailable."""
         await asyncio.to_thread(self._passwords.load)
         await self._hub.start()
+        self._elsewhere.start()
         console = self._runtime.site.console
         listener = listen(console.host, console.port, host_setting="console.host", port_setting="console.port")
         self._url = url_of(listener)
@@ -74,6 +78,7 @@ class ConsoleService:
         await self._hub.stop()
         await self._server.stop()
         await self._forwarding.close()
+        await self._elsewhere.close()
         self._passwords.close()
 
     def health(self) -> Health:

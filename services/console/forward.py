@@ -6,10 +6,9 @@ The console's gate stands before these routes as before all others. What another
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from typing import Any
-from urllib.parse import quote, urlsplit, urlunsplit
+from urllib.parse import quote
 
 import httpx
 import structlog
@@ -17,6 +16,7 @@ from fastapi import APIRouter, HTTPException, Request
 from fastapi.responses import Response, StreamingResponse
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from services.console.addresses import Address, addresses
 from shared.config.internal import InternalConfig
 from shared.http import USER_HEADER
 
@@ -113,8 +113,8 @@ class Forwarding:
         if not self._internal.analytics:
             raise _away("analytics does not run in this process, and internal.analytics does not say where it is")
         headers = self._credentials(request)
-        workers = [worker for url in self._internal.analytics for worker in await _workers(url)]
-        answers = await asyncio.gather(*(self._counts_of(worker, host, headers) for worker, host in workers), return_exceptions=True)
+        workers = [worker for url in self._internal.analytics for worker in await addresses(url)]
+        answers = await asyncio.gather(*(self._counts_of(worker, headers) for worker in workers), return_exceptions=True)
         for answer in answers:
             if isinstance(answer, BaseException) and not isinstance(answer, HTTPException):
                 raise answer
@@ -123,16 +123,17 @@ class Forwarding:
             raise next((answer for answer in answers if isinstance(answer, HTTPException)), _away("analytics does not answer"))
         return {"counts": merged(found)}
 
-    async def _counts_of(self, url: str, host: str, headers: Mapping[str, str]) -> _Counts:
+    async def _counts_of(self, worker: Address, headers: Mapping[str, str]) -> _Counts:
         try:
-            answer = await self._client.get(f"{url}/api/counts", headers={**headers, "host": host}, timeout=_COUNTS_TIMEOUT)
+            asked = {**headers, "host": worker.host}
+            answer = await self._client.get(f"{worker.url}/api/counts", headers=asked, timeout=_COUNTS_TIMEOUT)
             if answer.status_code in (401, 403):
                 raise _refused("analytics")
             if answer.status_code != 200:
                 raise _away(f"analytics answers {answer.status_code}")
             return _Counts.model_validate_json(answer.content)
         except (httpx.HTTPError, ValidationError) as error:
-            raise _unreachable("analytics", url, error) from error
+            raise _unreachable("analytics", worker.name, error) from error
 
 
 def merged(answers: Sequence[_Counts]) -> list[dict[str, Any]]:
@@ -143,20 +144,6 @@ def merged(answers: Sequence[_Counts]) -> list[dict[str, Any]]:
         if known is None or row.as_of_ns > known.as_of_ns:
             rows[(row.channel, row.rule)] = row
     return [row.model_dump() for row in rows.values()]
-
-
-async def _workers(url: str) -> list[tuple[str, str]]:
-    """Every address of a URL's host, as a URL, with the host to name: behind one name there may be many workers."""
-    parts = urlsplit(url)
-    if parts.scheme != "http" or parts.hostname is None:  # a certificate is for the name
-        return [(url, parts.netloc)]
-    port = parts.port or 80
-    try:
-        found = await asyncio.get_running_loop().getaddrinfo(parts.hostname, port, type=socket.SOCK_STREAM)
-    except OSError:  # not known now: asking it says so
-        return [(url, parts.netloc)]
-    hosts = dict.fromkeys(f"[{where[0]}]" if family is socket.AF_INET6 else str(where[0]) for family, _, _, _, where in found)
-    return [(urlunsplit(parts._replace(netloc=f"{host}:{port}")), parts.netloc) for host in hosts]
 
 
 async def _chunks(answer: httpx.Response) -> AsyncIterator[bytes]:

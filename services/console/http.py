@@ -15,6 +15,7 @@ from starlette.types import ASGIApp
 
 from services.console.auth import COOKIE, Authority, LoginLocked, LoginRefused
 from services.console.core.clients import Clients
+from services.console.elsewhere import Elsewhere
 from services.console.gate import Gate
 from services.console.live import Hub
 from services.console.models import (
@@ -50,6 +51,7 @@ def create_app(
     state: LiveState,
     routers: Sequence[APIRouter],
     health: HealthOf,
+    elsewhere: Elsewhere,
 ) -> ASGIApp:
     """The application behind its gate."""
     app = FastAPI(
@@ -60,7 +62,8 @@ def create_app(
         redoc_url=None,
         max_body_size=_MAX_BODY_BYTES,
     )
-    for router in (*routers, _session_routes(site, authority, hub), _state_routes(site, clock, hub, state, health), _probe_routes(health)):
+    app_routes = (_session_routes(site, authority, hub), _state_routes(site, clock, hub, state, health, elsewhere), _probe_routes(health))
+    for router in (*routers, *app_routes):
         app.include_router(router)
     _add_page(app)
     problems.install(app, state.clean)
@@ -110,7 +113,7 @@ def _session_routes(site: SiteConfig, authority: Authority, hub: Hub) -> APIRout
     return router
 
 
-def _state_routes(site: SiteConfig, clock: Clock, hub: Hub, state: LiveState, health: HealthOf) -> APIRouter:
+def _state_routes(site: SiteConfig, clock: Clock, hub: Hub, state: LiveState, health: HealthOf, elsewhere: Elsewhere) -> APIRouter:
     router = APIRouter(prefix="/api", tags=["state"])
 
     @router.get("/site")
@@ -120,8 +123,9 @@ def _state_routes(site: SiteConfig, clock: Clock, hub: Hub, state: LiveState, he
 
     @router.get("/status")
     async def get_status() -> StatusAnswer:
-        """What every channel and service is doing."""
-        services = tuple(_service_answer(state, name, item) for name, item in health().items())
+        """What every channel and service is doing, also in other processes."""
+        here = [_service_answer(state, name, item) for name, item in health().items()]
+        services = (*here, *(_service_answer(state, one.name, one.health, one.process) for one in elsewhere.services()))
         return StatusAnswer(now_ns=clock.now_ns(), ok=all(service.ok for service in services), channels=state.statuses(), services=services)
 
     @router.get(
@@ -144,9 +148,9 @@ def _state_routes(site: SiteConfig, clock: Clock, hub: Hub, state: LiveState, he
     return router
 
 
-def _service_answer(state: LiveState, name: str, health: Health) -> ServiceAnswer:
+def _service_answer(state: LiveState, name: str, health: Health, process: str = "") -> ServiceAnswer:
     details = {key: state.clean(value) if isinstance(value, str) else value for key, value in health.details.items()}
-    return ServiceAnswer(name=name, ok=health.ok, summary=state.clean(health.summary), details=details)
+    return ServiceAnswer(name=name, process=process, ok=health.ok, summary=state.clean(health.summary), details=details)
 
 
 def _probe_routes(health: HealthOf) -> APIRouter:
@@ -154,7 +158,7 @@ def _probe_routes(health: HealthOf) -> APIRouter:
 
     @router.get("/healthz", response_model=HealthAnswer, responses={503: {"model": HealthAnswer}})
     async def healthz() -> JSONResponse:
-        """Whether every service makes progress. Open to all, so it says nothing else."""
+        """Whether every service of this process makes progress. Open to all, so it says nothing else."""
         ok = all(item.ok for item in health().values())
         return JSONResponse(HealthAnswer(status="ok" if ok else "degraded").model_dump(), 200 if ok else 503)
 

@@ -92,9 +92,10 @@ class ChannelStatusAnswer(StreamFacts, Answer):
 
 
 class ServiceAnswer(Answer):
-    """What a service says about itself."""
+    """What a service says about itself. `process`: HOST:PORT of the process that it runs in; empty: the console's own."""
 
     name: str
+    process: str = ""
     ok: bool
     summary: str
     details: dict[str, str | int | float | bool]

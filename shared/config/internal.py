@@ -48,6 +48,8 @@ class InternalConfig(Section):
     """HOST:PORT for health, metrics and the API of the services of a process; null: none. `vedette run --listen` goes before it."""
     token: Annotated[Secret, AfterValidator(_check_token)] | None = None
     """What the console proves with who it is: {env: NAME}, {file: PATH} or text, the same in every process; null: the API is refused."""
+    ingest: tuple[_Url, ...] = ()
+    """Where the console asks ingest processes for their health; a name that has several addresses stands for a process at each."""
     storage: _Url | None = None
     """Where the console finds storage: http:// or https://."""
     alarms: _Url | None = None

@@ -51,6 +51,7 @@ ALTERNATIVES: dict[str, Any] = {
     "internal": {
         "listen": "0.0.0.0:8790",
         "token": {"env": "INTERNAL_TOKEN"},
+        "ingest": ["http://ingest:8790"],
         "storage": "http://storage:8790",
         "alarms": "http://alarms:8790",
         "analytics": ["http://analytics:8790"],

@@ -257,6 +257,7 @@ def test_the_site_file_is_valid_as_it_comes(tmp_path: Path, monkeypatch: pytest.
     assert site.objects.endpoint == "s3:9000"
     assert site.data_dir == Path("/var/lib/vedette")
     assert (site.internal.storage, site.internal.alarms) == ("http://storage:8790", "http://alarms:8790")
+    assert site.internal.ingest == ("http://ingest:8790",)
     assert site.internal.analytics == ("http://analytics:8790",)
     assert site.console.port == 8780
 

@@ -80,9 +80,12 @@ def test_labels_exist() -> None:
 
 def test_every_service_is_watched() -> None:
     text = (MONITORING / "prometheus.yml").read_text(encoding="utf-8")
-    running = {name for name, service in services(profiles=["ingest-2"]).items() if service.command[:1] == ("vedette",)}
-    for name in running:
-        assert re.search(rf"\b{name}\b", text), f"{name} is not scraped"
+    running = {name: service for name, service in services(profiles=["ingest-2"]).items() if service.command[:1] == ("vedette",)}
+    for name, service in running.items():
+        networks = service.raw["networks"]
+        aliases = networks["inside"].get("aliases", []) if isinstance(networks, dict) else []
+        scraped = [each for each in (name, *aliases) if re.search(rf"\b{each}(?!-)\b", text)]
+        assert len(scraped) == 1, f"{name} is scraped as {scraped}"
 
 
 def test_the_dashboard_finds_its_source() -> None:

@@ -112,7 +112,7 @@ class Deployment(PageClient):
         return subprocess.run(program, env=environment, capture_output=True, text=True, timeout=300, check=False)
 
     def _fill_in(self, own: Mapping[str, Any]) -> None:
-        """What the operator enters: the site's own parts, secrets of the servers, and the workers that no common name stands for."""
+        """What the operator enters: the site's own parts, secrets of the servers, and the processes that no common name stands for."""
         secrets = self.site_file.parent / "secrets"
         given = {"s3-access-key": USER, "s3-secret-key": PASSWORD, "database-url": self.postgres.database()}
         for name, text in given.items():
@@ -120,6 +120,7 @@ class Deployment(PageClient):
         yaml = YAML()
         document = yaml.load(self.site_file)
         _merge(document, own)
+        document["internal"]["ingest"] += [f"http://127.0.0.1:{self._ports[name]}" for name in self.names if name == "ingest-2"]
         document["internal"]["analytics"] += [f"http://127.0.0.1:{self._ports[worker]}" for worker in WORKERS[1:]]
         with self.site_file.open("w", encoding="utf-8") as file:
             yaml.dump(document, file)
@@ -139,6 +140,7 @@ class Deployment(PageClient):
             "kafka:9092": self.kafka.address,
             "s3:9000": self.objects.config.endpoint,
             "0.0.0.0:8790": f"127.0.0.1:{self._ports[name]}",
+            "ingest:8790": f"127.0.0.1:{self._ports['ingest']}",
             "storage:8790": f"127.0.0.1:{self._ports['storage']}",
             "alarms:8790": f"127.0.0.1:{self._ports['alarms']}",
             "analytics:8790": f"127.0.0.1:{self._ports[WORKERS[0]]}",

@@ -81,10 +81,12 @@ async def test_status_has_services_wherever_they_run_and_the_channels(tmp_path: 
         await running.bus.producer.publish(CHANNEL_STATUS, stand.status("gate", 1, now_ns))
         gone = stand.status("quay", 3, now_ns, ChannelState.OFFLINE, reason="no answer")
         await running.bus.producer.publish(CHANNEL_STATUS, gone)
-        site = SiteConfig.model_validate({"data_dir": str(tmp_path), "internal": {"storage": url, "analytics": [f"http://{nobody}"]}})
+        site = SiteConfig.model_validate({"data_dir": str(tmp_path), "internal": {"alarms": "http://127.0.0.1:9"}})  # the console is asked
 
         async def seen() -> Any:
-            found = await asyncio.to_thread(look, site, running.console.url, None, [url])  # the same process twice is asked once
+            found = await asyncio.to_thread(
+                look, site, running.console.url, None, [url, url, nobody]
+            )  # the same process twice is asked once
             return found if [one["state"] for one in found.channels] == ["online", "waiting", "offline", "waiting"] else None
 
         found = await until(seen, "the console has heard of both channels")
@@ -102,6 +104,32 @@ async def test_status_has_services_wherever_they_run_and_the_channels(tmp_path: 
     printed = capsys.readouterr().out
     for word in ("gate", "quay", "offline", "online", "25.0", "events wait", "not ok"):
         assert word in printed
+
+
+async def test_the_console_knows_the_processes_of_the_site(tmp_path: Path) -> None:
+    nobody = f"127.0.0.1:{free_port()}"
+    async with process(LAGGING) as url:
+        internal = {"storage": url, "ingest": [f"http://{nobody}"]}
+        site = SiteConfig.model_validate({"data_dir": str(tmp_path), "console": {"port": 0}, "internal": internal})
+        async with stand.running(tmp_path, site, absent=("ingest", "storage")) as running:
+
+            async def asked() -> Any:
+                found = await asyncio.to_thread(look, SiteConfig(), running.console.url, tmp_path / "admin-password", ())
+                return found.services if not any(row.summary == "not asked yet" for row in found.services) else None
+
+            page, where = running.console.url.removeprefix("http://"), url.removeprefix("http://")
+            assert await until(asked, "the console has asked both") == [
+                ServiceRow("console", page, True, "0 pages open"),
+                ServiceRow("storage", page, True, "well"),
+                ServiceRow("ingest", nobody, False, "does not answer: its process is away, or cannot be reached"),
+                ServiceRow("storage", where, True, "well"),
+                ServiceRow("alarms", where, False, "7 events wait", 7),
+            ]
+        found = await asyncio.to_thread(look, site, f"http://{nobody}", None, ())  # without the console the processes are asked
+        assert len(found.problems) == 1
+        assert [(row.name, row.where, row.ok) for row in found.services] == [
+            ("?", nobody, False), ("storage", where, True), ("alarms", where, False)
+        ]  # fmt: skip
 
 
 async def test_what_cannot_be_asked_is_told(tmp_path: Path) -> None:

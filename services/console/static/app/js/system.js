@@ -8,6 +8,9 @@ const EVERY_MS = 5000;
 const MOST_LETTERS = 200;
 const LOW_SHARE = 92;
 const LATE_S = 3;
+const LEVELS = ["bad", "warn", "ok"];
+
+const whereAndHow = ({ process, summary }) => (process ? `${process}: ${summary}` : summary);
 
 export class System {
   #status = null;
@@ -98,9 +101,10 @@ export class System {
   /** A service with its level. Ingest runs well while cameras are away: the channels are then what counts. */
   #judged(service) {
     const channels = this.#status.channels.filter((channel) => channel.state !== "disabled");
-    const online = channels.filter((channel) => channel.state === "online").length;
-    const partly = service.ok && service.name === "ingest" && online < channels.length;
-    const note = partly ? `${online} of ${channels.length} online` : service.summary || (service.ok ? "well" : "not well");
+    const all = service.process ? service.details.channels : channels.length; // of another process: its share
+    const online = service.process ? service.details.online : channels.filter((channel) => channel.state === "online").length;
+    const partly = service.ok && service.name === "ingest" && online < all;
+    const note = partly ? `${online} of ${all} online` : service.summary || (service.ok ? "well" : "not well");
     return { ...service, level: partly ? "warn" : service.ok ? "ok" : "bad", note };
   }
 
@@ -108,10 +112,13 @@ export class System {
   #services() {
     const services = this.#status.services.map((service) => this.#judged(service));
     const told = this.#details ? services : services.filter((service) => service.level !== "ok");
-    const marks = h("ul", { class: "marks" }, services.map((service) => h("li", { title: service.summary }, h("span", { class: `dot ${service.level}` }), service.name)));
+    const named = [...new Set(services.map((service) => service.name))].map((name) => services.filter((service) => service.name === name));
+    const marks = h("ul", { class: "marks" }, named.map((same) => h("li", { title: same.map(whereAndHow).join("\n") },
+      h("span", { class: `dot ${LEVELS.find((level) => same.some((service) => service.level === level))}` }), same[0].name, same.length > 1 ? ` ×${same.length}` : "")));
     return h("div", {}, this.#details ? null : marks, h("ul", { class: "lines" }, told.map((service) =>
       h("li", { title: Object.entries(service.details).map(([name, value]) => `${name}: ${value}`).join("\n") },
-        h("span", { class: `dot ${service.level}` }), h("span", {}, service.name), h("span", { class: "note" }, service.note)))));
+        h("span", { class: `dot ${service.level}` }), 
+        h("span", {}, service.name, service.process ? h("small", { class: "process" }, service.process) : null), h("span", { class: "note" }, service.note)))));
   }
 
   #destinations() {
