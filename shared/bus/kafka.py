@@ -21,7 +21,7 @@ from shared.bus.kafka_consumer import KafkaConsumer
 from shared.bus.kafka_settings import OVERHEAD_BYTES, REQUEST_TIMEOUT_MS, STOP_S, foreign_errors, our_error
 from shared.bus.port import Position
 from shared.config.services import KafkaBus as KafkaConfig
-from shared.domain.clock import NS_PER_MS, Clock
+from shared.domain.clock import NS_PER_MS, NS_PER_S, Clock
 from shared.domain.errors import BusError, BusUnavailable, ConfigError, MessageTooLarge, UndecodableMessage
 from shared.messages import DeadLetter, Message
 from shared.messages.codec import META, Wire, encode
@@ -40,6 +40,8 @@ METADATA_RETRY_S = 0.05
 #: How long `start` waits for the broker, before it goes on and leaves connecting to a loop of its own.
 FIRST_TRY_S = 3.0
 CONNECT_BACKOFF_MIN_S, CONNECT_BACKOFF_MAX_S = 0.5, 5.0
+#: How often the brokers are asked whether they are there: an idempotent producer waits for them for ever, and is told nothing.
+REACH_EVERY_S = 3.0
 
 
 class KafkaBus:
@@ -52,11 +54,12 @@ class KafkaBus:
     def __init__(self, config: KafkaConfig, clock: Clock, *, client_id: str, topics: Sequence[Topic[Any]] = ALL) -> None:
         self._config, self._clock, self._client_id, self._topics = config, clock, client_id, tuple(topics)
         self._where = f"kafka {', '.join(config.brokers)}"
-        self._producer = KafkaProducer(self._where)
+        self._producer = KafkaProducer(self._where, clock)
         self._consumers: set[KafkaConsumer] = set()
         self._supervisor = Supervisor(clock)
         self._ready = asyncio.Event()  # connected, or stopped: nobody waits any longer
         self._missing = "the bus does not run"
+        self._away = ""  # connected, but the brokers do not answer now
 
     @property
     def producer(self) -> KafkaProducer:
@@ -66,7 +69,7 @@ class KafkaBus:
         return ";".join(f"kafka://{broker}" for broker in self._config.brokers)
 
     def trouble(self) -> str:
-        return self._missing or self._producer.trouble
+        return self._missing or self._away or self._producer.trouble
 
     async def start(self) -> None:
         self._supervisor, self._ready = Supervisor(self._clock), asyncio.Event()
@@ -97,6 +100,7 @@ class KafkaBus:
             else:
                 self._missing = ""
                 self._ready.set()
+                self._supervisor.spawn("bus.reach", self._reach_loop)
                 log.info("the bus is connected", brokers=", ".join(self._config.brokers))
             if not tried.done():
                 tried.set_result(None)
@@ -104,16 +108,30 @@ class KafkaBus:
                 await self._clock.sleep(backoff_s * random.uniform(0.5, 1.0))
                 backoff_s = min(backoff_s * 2, CONNECT_BACKOFF_MAX_S)
 
+    async def _reach_loop(self) -> None:
+        """Note whether the brokers answer."""
+        while True:
+            await self._clock.sleep(REACH_EVERY_S)
+            away = "" if await self._producer.reaches() else str(self._no_answer())
+            if bool(away) != bool(self._away):
+                log.warning(
+                    "the bus does not answer any more" if away else "the bus answers again", brokers=", ".join(self._config.brokers)
+                )
+            self._away = away
+
+    def _no_answer(self, why: str = "") -> BusUnavailable:
+        return BusUnavailable(f"the broker does not answer{why}", where=self._where, hint="is it running?")
+
     async def _connect(self) -> None:
         try:
             await self._create_topics()
             await self._producer.open(list(self._config.brokers), self._client_id, max(topic.max_message_bytes for topic in self._topics))
         except (KafkaError, OSError) as error:
             why = "" if "bootstrap" in str(error) else f": {type(error).__name__}: {error}"
-            raise BusUnavailable(f"the broker does not answer{why}", where=self._where, hint="is it running?") from error
+            raise self._no_answer(why) from error
 
     async def stop(self) -> None:
-        self._missing = self._missing or "the bus does not run"
+        self._missing, self._away = self._missing or "the bus does not run", ""
         await self._supervisor.stop()
         self._ready.set()
         for consumer in list(self._consumers):
@@ -200,11 +218,26 @@ class KafkaBus:
 class KafkaProducer:
     """A `Producer`; made by `KafkaBus`."""
 
-    def __init__(self, where: str) -> None:
-        self._where = where
+    def __init__(self, where: str, clock: Clock) -> None:
+        self._where, self._clock = where, clock
         self._producer: AIOKafkaProducer | None = None
-        #: Why the last message was not acknowledged; empty: it was.
-        self.trouble = ""
+        self._refused = ""  # why the last message was not acknowledged; empty: it was
+        self._sent_ns: dict[asyncio.Future[Any], int] = {}  # monotonic, oldest first: what is not acknowledged yet
+
+    @property
+    def trouble(self) -> str:
+        """Why messages are not acknowledged; empty: they are."""
+        waits_ns = self._clock.monotonic_ns() - next(iter(self._sent_ns.values()), self._clock.monotonic_ns())
+        late = waits_ns > REQUEST_TIMEOUT_MS * NS_PER_MS
+        return self._refused or (f"{self._where}: messages are not acknowledged for {waits_ns // NS_PER_S} s" if late else "")
+
+    async def reaches(self) -> bool:
+        """Whether a broker answers."""
+        try:
+            async with asyncio.timeout(REQUEST_TIMEOUT_MS / 1000):
+                return self._producer is not None and bool(await self._producer.client.force_metadata_update())
+        except TimeoutError:
+            return False
 
     async def open(self, brokers: list[str], client_id: str, largest_bytes: int) -> None:
         producer = AIOKafkaProducer(
@@ -235,6 +268,7 @@ class KafkaProducer:
             raise MessageTooLarge(f"{len(wire.value)} bytes; the topic takes {topic.max_message_bytes}", where=f"topic {topic.name}")
         with foreign_errors(self._where):
             sent = await self._send(self._producer, topic, message, wire)
+        self._sent_ns[sent] = self._clock.monotonic_ns()
         acknowledged: asyncio.Future[Position] = asyncio.get_running_loop().create_future()
         sent.add_done_callback(lambda done: self._acknowledge(topic, done, acknowledged))
         return acknowledged
@@ -250,6 +284,7 @@ class KafkaProducer:
         return sent
 
     def _acknowledge(self, topic: Topic[Any], done: asyncio.Future[Any], acknowledged: asyncio.Future[Position]) -> None:
+        self._sent_ns.pop(done, None)
         if acknowledged.done():  # its owner was cancelled
             if not done.cancelled():
                 done.exception()
@@ -257,10 +292,10 @@ class KafkaProducer:
             acknowledged.set_exception(BusUnavailable("the producer was closed", where=self._where))
         elif (error := done.exception()) is not None:
             mapped = our_error(error, self._where)
-            self.trouble = str(mapped) if isinstance(mapped, BusUnavailable) else ""
+            self._refused = str(mapped) if isinstance(mapped, BusUnavailable) else ""
             acknowledged.set_exception(mapped)
         else:
-            result, self.trouble = done.result(), ""
+            result, self._refused = done.result(), ""
             acknowledged.set_result(Position(topic.name, result.partition, result.offset))
         if not acknowledged.cancelled():
             acknowledged.exception()  # the owner may have gone: not an error that nobody saw

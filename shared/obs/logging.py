@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from collections import OrderedDict
 from typing import TextIO
 
 import structlog
@@ -18,6 +19,38 @@ from shared.obs.metrics import counter
 LEVEL_VARIABLE = "VEDETTE_LOG_LEVEL"
 
 LOST_LINES = counter("log_lines_lost_total", "Log lines that could not be written")
+
+
+#: Libraries may say the same so often in so many seconds; of so many sorts of lines it is known how often.
+REPEATS, REPEAT_WINDOW_S, SORTS = 3, 60.0, 256
+_OURS = ("services", "shared")
+
+
+class Repeats(logging.Filter):
+    """What libraries say again and again while a server is away (aiokafka: 200 lines a second in each process) does not bury the rest.
+
+    Lines of one sort, that is of one place in a library's code, pass three times a minute; the next that passes says in `left_out` how
+    many did not. Ours pass all.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._sorts: OrderedDict[tuple[str, str], tuple[float, int]] = OrderedDict()  # since when (UTC seconds), and how many since
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether a line passes."""
+        if record.name.partition(".")[0] in _OURS:
+            return True
+        sort = (record.name, str(record.msg))
+        since_s, said = self._sorts.pop(sort, (record.created, 0))
+        if not 0 <= record.created - since_s < REPEAT_WINDOW_S:
+            if said > REPEATS:
+                record.left_out = said - REPEATS
+            since_s, said = record.created, 0
+        self._sorts[sort] = since_s, said + 1
+        if len(self._sorts) > SORTS:
+            self._sorts.popitem(last=False)
+        return said < REPEATS
 
 
 def _redact_values(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
@@ -69,6 +102,7 @@ def configure(*, level: str = "INFO", json: bool = False) -> None:
         cache_logger_on_first_use=True,
     )
     handler = LineHandler(sys.stderr)
+    handler.addFilter(Repeats())
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
@@ -78,5 +112,5 @@ def configure(*, level: str = "INFO", json: bool = False) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
-    for name in ("services", "shared"):
+    for name in _OURS:
         logging.getLogger(name).setLevel(level)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import signal
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
@@ -21,6 +22,7 @@ from shared.messages import DeadLetter
 from shared.topics import ALL, DEAD_LETTERS, FRAMES, SEGMENTS
 from tests.contract.bus_contract import DEADLINE_S, BusContract, Topics, event, ids, positions, read
 from tests.support.kafka import KafkaServer
+from tests.support.waiting import until
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
 
@@ -106,6 +108,29 @@ async def test_without_a_broker_the_bus_starts_says_so_and_connects_when_one_com
     await bus.producer.publish(topics.events, event(0, "good"))
     assert ids(await read(consumer, 1)) == ["good"]
     await bus.stop()
+
+
+async def test_a_broker_that_goes_away_is_told_also_to_who_publishes_nothing(broker: KafkaServer, bus: KafkaBus) -> None:
+    assert bus.trouble() == ""
+    await asyncio.to_thread(broker.kill)
+    try:
+        await until(lambda: bus.trouble() == f"kafka {broker.address}: the broker does not answer (is it running?)", "it is told")
+    finally:
+        await asyncio.to_thread(broker.restart)
+    await until(lambda: not bus.trouble(), "it is back")
+
+
+async def test_a_broker_that_hangs_is_told_and_messages_wait_for_it(broker: KafkaServer, bus: KafkaBus, topics: Topics) -> None:
+    """Connections stay, and nothing is refused: only acknowledgements do not come."""
+    broker.process.send_signal(signal.SIGSTOP)
+    try:
+        publishing = asyncio.create_task(bus.producer.publish(topics.events, event(0, "late")))
+        await until(lambda: f"kafka {broker.address}: messages are not acknowledged" in bus.producer.trouble, "the producer tells it")
+        await until(lambda: f"kafka {broker.address}: the broker does not answer" in bus.trouble(), "the bus tells it")
+    finally:
+        broker.process.send_signal(signal.SIGCONT)
+    await publishing
+    await until(lambda: not bus.trouble(), "it is back")
 
 
 async def test_who_waits_for_a_broker_that_never_comes_is_told_at_the_stop() -> None:
