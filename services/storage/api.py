@@ -126,7 +126,8 @@ def _others(routes: APIRouter, service: StorageService) -> None:
         except ObjectStoreError as error:  # no picture can have such a key; the store is not at fault
             raise HTTPException(404, "there is no such snapshot") from error
         try:
-            data = b"".join([chunk async for chunk in service.snapshot_store.get(key)])
+            store = await service.buckets.of_snapshot(await service.shelf.snapshot_bucket(key))
+            data = b"".join([chunk async for chunk in store.get(key)])
         except ObjectNotFound as error:
             raise HTTPException(404, "there is no such snapshot") from error
         except ObjectStoreError as error:
@@ -145,6 +146,10 @@ def _others(routes: APIRouter, service: StorageService) -> None:
             "min_free_bytes": limits.min_free_bytes,
             "when_full": limits.when_full.value,
             "quota_mode": bool(limits.quotas),
+            "groups": [
+                {"group": one.name, "bucket": one.bucket, "limit_bytes": one.limit_bytes, "used_bytes": one.usage.total_bytes}
+                for one in service.groups()
+            ],
             "channels": [
                 {"channel": channel, "quota_bytes": limits.quotas.get(channel), "used_bytes": usage.total_bytes, **asdict(usage)}
                 for channel, usage in sorted(channels.items())

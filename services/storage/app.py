@@ -17,13 +17,12 @@ from services.storage.adapters import disk
 from services.storage.adapters.actions import Actions
 from services.storage.adapters.adopter import Adopter
 from services.storage.adapters.archive import Archive
+from services.storage.adapters.buckets import Buckets
 from services.storage.adapters.catalogue import Catalogue
 from services.storage.adapters.cleaner import Cleaner
-from services.storage.adapters.finder import Usage
 from services.storage.adapters.layout import Layout
-from services.storage.adapters.ledger import Ledger
+from services.storage.adapters.ledger import Ledger, Usage
 from services.storage.adapters.locks import Locks
-from services.storage.adapters.modes import ChannelMode
 from services.storage.adapters.notices import Notices
 from services.storage.adapters.picture import Pictures
 from services.storage.adapters.reach import SOURCE, Reach
@@ -32,10 +31,11 @@ from services.storage.adapters.reconcile import Reconciler
 from services.storage.adapters.snapshots import Snapshots
 from services.storage.adapters.writer import Writer
 from services.storage.core.model import Recording
-from services.storage.core.policy import ChannelLimits, Limits, Space, with_channels
+from services.storage.core.policy import Limits, Space, with_channels
 from services.storage.core.timeline import BarSpan, bar
 from services.storage.intake import Intake, drain
 from services.storage.linkage import Linkage
+from services.storage.settings import DAY_S, GroupUsage, channel_limits, channel_modes, groups_of, limits_of, snapshots_bucket
 from shared.config.services import LocalObjects
 from shared.config.site import SiteConfig
 from shared.db.engine import database_url
@@ -43,8 +43,6 @@ from shared.domain.clock import seconds_to_ns
 from shared.domain.errors import CatalogueError, ObjectStoreError, StorageFull
 from shared.domain.redact import redact
 from shared.messages import RecordingChange
-from shared.objects.open import object_store
-from shared.objects.port import ObjectStore
 from shared.service import Health, Runtime
 from shared.supervise import Supervisor
 
@@ -53,14 +51,13 @@ log = structlog.get_logger(__name__)
 DATABASE = "catalogue"
 _DRAIN_S = 10.0
 _HOUSEKEEPING_S = 5.0
-_DAY_S = 86_400
 #: How long `start` waits to be ready: what is started after it finds it so, unless something is away.
 _GRACE_S = 5.0
 _LOOK_AGAIN_S = 300.0
 _BACKOFF_S, _BACKOFF_MAX_S = 0.5, 15.0
 _BEGIN = "storage.begin"
 #: Loops that end when they are through.
-_ONCE = (_BEGIN, "storage.unlisted", "storage.objects")
+_ONCE = (_BEGIN, "storage.unlisted")
 
 
 class StorageService:
@@ -72,8 +69,7 @@ class StorageService:
         site, clock = runtime.site, runtime.clock
         self._runtime = runtime
         self._layout = Layout(runtime.data_dir)
-        self.store: ObjectStore = object_store(site.objects, runtime.data_dir, site.storage.bucket)
-        self.snapshot_store: ObjectStore = object_store(site.objects, runtime.data_dir, site.storage.snapshots_bucket)
+        self.buckets = Buckets(site.objects, runtime.data_dir, site.storage)
         self._ledger = Ledger()
         self._notices = Notices(runtime.reporter, runtime.bus.producer, clock)
         self._supervisor = Supervisor(clock, runtime.reporter.loop_failed)
@@ -135,10 +131,11 @@ class StorageService:
         """Everything that must be done before the first segment is taken. May be done again; what footage the disk has lost."""
         await self.catalogue.start()
         await self._learn_limits()
-        await self._reach.begin()
         self._ledger.load(await self.catalogue.usage())
+        self.buckets.know_rows(self._ledger.by_bucket())
+        await self._reach.begin()
         with disk.errors_mapped(self._layout.open_dir):
-            return (await Reconciler(self._layout, self.catalogue, self.store, self._archive).run()).lost
+            return (await Reconciler(self._layout, self.catalogue, self.buckets, self._archive).run()).lost
 
     def _loops(self) -> dict[str, Callable[[], Awaitable[None]]]:
         return {
@@ -163,24 +160,25 @@ class StorageService:
         runtime, site, clock = self._runtime, self._runtime.site, self._runtime.clock
         self.catalogue = Catalogue(database_url(site.database, runtime.data_dir, DATABASE))
         self._writer = Writer(self._layout, self.catalogue, self._ledger, clock, file_s=site.storage.file_s, modes=channel_modes(site))
-        self._reach = Reach((self.store, self.snapshot_store), self._notices, clock)
-        self._archive = Archive(self._layout, self.catalogue, self.store, self._writer, self._ledger, self._notices, self._reach, clock)
-        self._locks = Locks(self.catalogue, self.store, self._archive, clock, site.device.id)
-        self._snapshots = Snapshots(self.catalogue, self.snapshot_store, self._ledger)
+        self._reach = Reach(self.buckets, self._notices, clock)
+        self._archive = Archive(self._layout, self.catalogue, self.buckets, self._writer, self._ledger, self._notices, self._reach, clock)
+        self._locks = Locks(self.catalogue, self.buckets, self._archive, clock, site.device.id)
+        self._snapshots = Snapshots(self.catalogue, self.buckets, self._ledger)
         self._cleaner = Cleaner(
             self._layout, self.catalogue, self._archive, self._snapshots, self._ledger, self._notices, clock, limits_of(site),
             objects_on_disk=isinstance(site.objects, LocalObjects),
         )  # fmt: skip
         self.shelf = self.catalogue.for_people()
-        self.reader = Reader(self._layout, self.shelf, self.store)
+        self.reader = Reader(self._layout, self.shelf, self.buckets)
         self._adopter = Adopter(
-            self._layout, self.catalogue, self.store, self._snapshots, self._ledger, clock,
+            self._layout, self.catalogue, self.buckets, self._snapshots, self._ledger, clock,
             device=site.device.id, channels={channel.id: channel.number for channel in site.channels},
         )  # fmt: skip
-        keep_ns = seconds_to_ns(site.alarms.keep_events_days * _DAY_S)
+        keep_ns = seconds_to_ns(site.alarms.keep_events_days * DAY_S)
         self._linkage = Linkage(
             runtime.bus, clock, self.catalogue, Actions(self.catalogue, keep_ns), Pictures(self.catalogue, self.reader), self._snapshots,
-            device=site.device.id, claimed=self._writer.claimed, stored_last=self._writer.head, ready=self._ready,
+            device=site.device.id, snapshots_to=self._snapshots_to,
+            claimed=self._writer.claimed, stored_last=self._writer.head, ready=self._ready,
         )  # fmt: skip
         self._intake = Intake(
             runtime.bus, clock, self._writer, self._cleaner, self._archive, self._notices, self._linkage.footage_stored, self._ready
@@ -195,6 +193,8 @@ class StorageService:
         self._runtime = replace(self._runtime, site=site)
         if not hasattr(self, "catalogue"):  # not started: it begins with it
             return
+        self.buckets.know(group.bucket for group in site.storage.groups.values())
+        self._reach.again()
         await self._writer.reconfigure(file_s=site.storage.file_s, modes=channel_modes(site))
         if self._ready.is_set():  # else it learns them when it is
             await self._learn_limits()
@@ -209,8 +209,7 @@ class StorageService:
             await self._writer.stop()
             await self._cleaner.stop()
             await self.catalogue.stop()
-        for store in (self.store, self.snapshot_store):
-            await store.stop()
+        await self.buckets.stop()
 
     @property
     def not_ready(self) -> str:
@@ -231,6 +230,9 @@ class StorageService:
         if self._notices.holds(SOURCE):
             details["objects"] = redact(self._reach.trouble)
         return Health(ok, ", ".join([*self._notices.open(), *failed]) or "recording", details)
+
+    def _snapshots_to(self, channel: str) -> str:
+        return snapshots_bucket(self._runtime.site, channel)
 
     # -- loops
 
@@ -270,8 +272,8 @@ class StorageService:
             return None
         if changed:
             self._writer.locked(recording_id, locked)
-            self._ledger.recording(recording.channel, -recording.size_bytes, locked=not locked)
-            self._ledger.recording(recording.channel, recording.size_bytes, locked=locked)
+            self._ledger.recording(recording, -recording.size_bytes, locked=not locked)
+            self._ledger.recording(recording, recording.size_bytes, locked=locked)
             self._notices.recording(recording, RecordingChange.LOCKED if locked else RecordingChange.UNLOCKED)
         await self._locks.set(recording)
         return recording
@@ -285,28 +287,9 @@ class StorageService:
         """Room, limits, and bytes per channel."""
         return await self._cleaner.space(), self._cleaner.limits, self._ledger.by_channel()
 
-
-def limits_of(site: SiteConfig) -> Limits:
-    """The limits that a site's configuration asks for."""
-    storage = site.storage
-    spool_bytes = site.ingest.spool_max_bytes if isinstance(site.objects, LocalObjects) else 0  # objects elsewhere are no room here
-    limits = Limits(storage.when_full, storage.min_free_bytes, storage.max_bytes, spool_bytes=spool_bytes)
-    return with_channels(limits, channel_limits(site), quota_mode=site.storage.quota_mode)
-
-
-def channel_limits(site: SiteConfig) -> dict[str, ChannelLimits]:
-    """Each channel's own."""
-    kept = {channel.id: channel.recording for channel in site.channels}
-    return {
-        id_: ChannelLimits(None if own.keep_days is None else seconds_to_ns(own.keep_days * _DAY_S), own.quota_bytes)
-        for id_, own in kept.items()
-    }
-
-
-def channel_modes(site: SiteConfig) -> dict[str, ChannelMode]:
-    """How each channel is recorded."""
-    schedules = {name: schedule.evaluable(site.holidays, site.site.zone) for name, schedule in site.schedules.items()}
-    return {channel.id: ChannelMode.of(channel.recording, schedules) for channel in site.channels}
+    def groups(self) -> list[GroupUsage]:
+        """Storage groups, and what lies in them."""
+        return groups_of(self._runtime.site.storage, self._ledger.by_bucket())
 
 
 def create(runtime: Runtime) -> StorageService:

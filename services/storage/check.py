@@ -10,6 +10,7 @@ from datetime import datetime
 from pathlib import Path
 
 from services.storage.adapters import disk
+from services.storage.adapters.buckets import Buckets
 from services.storage.adapters.catalogue import Catalogue
 from services.storage.adapters.layout import Layout
 from services.storage.adapters.ledger import Ledger
@@ -24,8 +25,7 @@ from shared.config.site import SiteConfig
 from shared.db.engine import database_url
 from shared.domain.clock import NS_PER_S
 from shared.domain.errors import ObjectCorrupt, ObjectNotFound
-from shared.objects.open import object_store
-from shared.objects.port import ObjectInfo, ObjectStore
+from shared.objects.port import ObjectInfo
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,51 +55,66 @@ async def problems(site: SiteConfig, data_dir: Path, *, deep: bool) -> list[Prob
     if site.database.url is None and not (data_dir / "db" / f"{DATABASE}.sqlite").exists() and not layout.open_dir.exists():
         return []  # nothing was ever stored here
     catalogue = Catalogue(database_url(site.database, data_dir, DATABASE))
-    store = object_store(site.objects, data_dir, site.storage.bucket)
-    pictures = object_store(site.objects, data_dir, site.storage.snapshots_bucket)
+    buckets = Buckets(site.objects, data_dir, site.storage)
     try:
         await catalogue.start()
         if isinstance(site.objects, LocalObjects) and not (site.objects.root or data_dir / "objects").exists():
             stored = await catalogue.in_state(State.UPLOADED, limit=1)
             return [Problem(Invariant.S2, "objects", "the folder of the object store is missing")] if stored else []
-        await store.start()
-        await pictures.start()
-        checker = _Checker(site, layout, catalogue, store, deep)
+        buckets.know_rows(share.bucket for share in await catalogue.usage())
+        checker = _Checker(site, layout, catalogue, buckets, deep)
+        await checker.look()
         found = [problem async for problem in checker.recordings()]
-        found += [problem async for problem in checker.snapshots(pictures)]
+        found += [problem async for problem in checker.snapshots()]
+        found += checker.strays()
         if checker.unlisted:
             await asyncio.to_thread(disk.append, layout.unlisted, 0, [])  # the next start looks through the whole object store
         return found
     finally:
-        await store.stop()
-        await pictures.stop()
+        await buckets.stop()
         await catalogue.stop()
 
 
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where an object lies."""
+
+    bucket: str
+    key: str
+
+
 class _Checker:
-    def __init__(self, site: SiteConfig, layout: Layout, catalogue: Catalogue, store: ObjectStore, deep: bool) -> None:
+    def __init__(self, site: SiteConfig, layout: Layout, catalogue: Catalogue, buckets: Buckets, deep: bool) -> None:
         self._site = site
         self.unlisted = 0  # objects that the next start lists again
-        self._device, self._layout, self._catalogue, self._store, self._deep = site.device.id, layout, catalogue, store, deep
+        self._device, self._layout, self._catalogue, self._buckets, self._deep = site.device.id, layout, catalogue, buckets, deep
+        self._objects: dict[_Place, ObjectInfo] = {}
+        self._named_keys: dict[str, str] = {}  # of rows: the bucket that each key is in
+
+    async def look(self) -> None:
+        """List what the buckets hold."""
+        for bucket in self._buckets.names:
+            async for info in (await self._buckets.open(bucket)).list(f"{self._device}/"):
+                self._objects[_Place(bucket, info.key)] = info
+
+    def _object(self, recording: Recording) -> ObjectInfo | None:
+        return self._objects.get(_Place(self._buckets.of_recordings(recording.bucket), recording.object_key))
 
     async def recordings(self) -> AsyncIterator[Problem]:
         recordings = await self._catalogue.in_state(*State)
+        self._named_keys |= {recording.object_key: self._buckets.of_recordings(recording.bucket) for recording in recordings}
         for problem in check_keys(recordings):
             yield problem
-        objects = {info.key: info async for info in self._store.list(f"{self._device}/")}
         for recording in recordings:
             segments = await self._catalogue.segments_of(recording.id)
             for problem in check_rows(recording, segments):
                 yield self._named(problem, recording)
-            async for problem in self._bytes(recording, segments, objects):
+            async for problem in self._bytes(recording, segments):
                 yield self._named(problem, recording)
-        keys = {recording.object_key for recording in recordings}
-        for key in objects.keys() - keys:
-            yield self._unlisted(key, ours=is_recording_key(key))
-        async for problem in self._strays(recordings):
+        async for problem in self._stray_files(recordings):
             yield problem
 
-    async def _strays(self, recordings: list[Recording]) -> AsyncIterator[Problem]:
+    async def _stray_files(self, recordings: list[Recording]) -> AsyncIterator[Problem]:
         """S3 of local files. Those of this catalogue are leftovers of a recorder that was cut off; others nobody knows."""
         known = {self._layout.path(recording) for recording in recordings if recording.state is not State.UPLOADED}
         strays = [path for path in await asyncio.to_thread(self._layout.local_files) if path not in known]
@@ -122,12 +137,12 @@ class _Checker:
         name = f"{channel.title if channel else recording.channel}, {begin:%Y-%m-%d %H:%M:%S} to {end:%H:%M:%S}"
         return replace(problem, where=name if problem.repairable else f"{name}, recording {recording.id}")
 
-    async def _bytes(self, recording: Recording, segments: list[StoredSegment], objects: dict[str, ObjectInfo]) -> AsyncIterator[Problem]:
+    async def _bytes(self, recording: Recording, segments: list[StoredSegment]) -> AsyncIterator[Problem]:
         """S1, S2, S10 and, when deep, S6."""
         if recording.state is State.DELETING:
             return
         if recording.state is State.UPLOADED:
-            info = objects.get(recording.object_key)
+            info = self._object(recording)
             if info is None or info.size_bytes != recording.size_bytes:
                 has = "no object" if info is None else f"an object of {info.size_bytes} bytes"
                 yield Problem(Invariant.S2, recording.id, f"it has {has} at {recording.object_key}, not {recording.size_bytes} bytes")
@@ -140,7 +155,7 @@ class _Checker:
             size = await asyncio.to_thread(lambda: path.stat().st_size if path.exists() else -1)
             closed = recording.state is State.CLOSED
             if size < 0:
-                info = objects.get(recording.object_key)
+                info = self._object(recording)
                 if closed and info is not None and info.size_bytes == recording.size_bytes:
                     yield Problem(Invariant.S1, recording.id, "the recorder was cut off just after it moved this file to its place", True)
                 else:
@@ -158,8 +173,9 @@ class _Checker:
 
     async def _content(self, recording: Recording, segments: list[StoredSegment]) -> list[Problem]:
         if recording.state is State.UPLOADED:
+            store = await self._buckets.of(recording)
             try:
-                data = b"".join([chunk async for chunk in self._store.get(recording.object_key)])
+                data = b"".join([chunk async for chunk in store.get(recording.object_key)])
             except ObjectNotFound:
                 return [Problem(Invariant.S2, recording.id, "its object has disappeared")]
             except ObjectCorrupt as error:
@@ -168,24 +184,31 @@ class _Checker:
             data = await asyncio.to_thread(disk.read, self._layout.path(recording), 0, recording.size_bytes)
         return await asyncio.to_thread(_content_problems, recording, segments, data)
 
-    async def snapshots(self, store: ObjectStore) -> AsyncIterator[Problem]:
-        table = Snapshots(self._catalogue, store, Ledger())
-        rows = {found.object_key: found for found in await table.oldest(10_000_000)}
-        objects = {info.key: info async for info in store.list(f"{self._device}/")}
-        for key, row in rows.items():
-            if key not in objects or objects[key].size_bytes != row.size_bytes:
-                yield Problem(Invariant.S2, key, "the snapshot's object is missing or of another size")
-        marked = {found.object_key for found in await table.oldest(10_000_000, deleting=True)}
-        for key in marked:
-            yield Problem(Invariant.S8, key, "the recorder was cut off while it deleted this snapshot", repairable=True)
-        for key in objects.keys() - rows.keys() - marked:
-            yield self._unlisted(key, ours=snapshot_of_key(key) is not None)
+    async def snapshots(self) -> AsyncIterator[Problem]:
+        """S2 and S8 of snapshots."""
+        table = Snapshots(self._catalogue, self._buckets, Ledger())
+        for row in await table.oldest(10_000_000):
+            bucket = self._named_keys[row.object_key] = self._buckets.of_snapshots(row.bucket)
+            info = self._objects.get(_Place(bucket, row.object_key))
+            if info is None or info.size_bytes != row.size_bytes:
+                yield Problem(Invariant.S2, row.object_key, "the snapshot's object is missing or of another size")
+        for row in await table.oldest(10_000_000, deleting=True):
+            self._named_keys[row.object_key] = self._buckets.of_snapshots(row.bucket)
+            yield Problem(Invariant.S8, row.object_key, "the recorder was cut off while it deleted this snapshot", repairable=True)
 
-    def _unlisted(self, key: str, *, ours: bool) -> Problem:
-        """S3 of an object."""
-        self.unlisted += ours
-        what = "the catalogue does not name it; the next start lists it again" if ours else "an object that is nothing of Vedette's"
-        return Problem(Invariant.S3, key, what, repairable=ours)
+    def strays(self) -> list[Problem]:
+        """S3 of objects, when the rows have been asked for."""
+        found = []
+        for place in self._objects:
+            named = self._named_keys.get(place.key)
+            if named is None:
+                ours = is_recording_key(place.key) or snapshot_of_key(place.key) is not None
+                self.unlisted += ours
+                what = "the catalogue does not name it; the next start lists it again" if ours else "an object that is nothing of Vedette's"
+                found.append(Problem(Invariant.S3, place.key, what, repairable=ours))
+            elif named != place.bucket:
+                found.append(Problem(Invariant.S3, place.key, f"it lies in bucket {place.bucket} and, by the catalogue, in {named}"))
+        return found
 
 
 def _locked(locked: bool) -> str:

@@ -41,6 +41,7 @@ class Linkage:
         snapshots: Snapshots,
         *,
         device: str,
+        snapshots_to: Callable[[str], str],
         claimed: Callable[[Span], None],
         stored_last: Callable[[str], Head | None],
         ready: asyncio.Event,
@@ -48,12 +49,13 @@ class Linkage:
         """Wired.
 
         Args:
+            snapshots_to: the bucket of a channel's snapshots, as `Snapshot.bucket`.
             claimed: told of spans of footage that alarms want.
             stored_last: the footage of a channel that was stored last.
             ready: set when commands may be taken.
         """
         self._bus, self._clock, self._catalogue, self._actions = bus, clock, catalogue, actions
-        self._pictures, self._snapshots, self._device = pictures, snapshots, device
+        self._pictures, self._snapshots, self._device, self._snapshots_to = pictures, snapshots, device, snapshots_to
         self._claimed, self._stored_last, self._ready = claimed, stored_last, ready
         self._seen_ns: dict[str, int] = {}  # monotonic: since when a command is waited for
         self._work, self._results = asyncio.Event(), asyncio.Event()
@@ -168,7 +170,8 @@ class Linkage:
             return
         try:
             jpeg = await self._pictures.take(action.channel, action.at_ns, session)
-            await self._snapshots.add(Snapshot(key, action.channel, action.at_ns, len(jpeg)), jpeg)
+            bucket = self._snapshots_to(action.channel)
+            await self._snapshots.add(Snapshot(key, action.channel, action.at_ns, len(jpeg), bucket), jpeg)
         except NoPicture as error:
             if late or passed:
                 await self._actions.settle(action, ActionPhase.FAILED, text=error.what)

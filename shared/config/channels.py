@@ -96,6 +96,10 @@ class RecordingConfig(Section):
     """Bytes; in quota mode this channel's share: over it the channel overwrites its own oldest. null: none."""
     keep_days: float | None = Field(default=None, gt=0)
     """Days after which recordings expire; null: never."""
+    group: Slug | None = None
+    """Name of a storage group (`storage.groups`) that recordings go to; null: `storage.bucket`."""
+    snapshots_group: Slug | None = None
+    """The same of snapshots; null: `storage.snapshots_bucket`."""
 
     @model_validator(mode="after")
     def _schedule_named(self) -> Self:

@@ -12,12 +12,16 @@ from typing import Any
 
 from shared.config.base import Location, Misfit
 
+#: Where everything goes that names no storage group, when the file does not say it.
+DEFAULT_BUCKETS = {"bucket": "recordings", "snapshots_bucket": "snapshots"}
+
 
 def misfits(document: Mapping[str, Any]) -> list[Misfit]:
     """All of a site's, given its configuration as mappings, lists and scalars."""
     channels = [(("channels", i), channel) for i, channel in _items(document, "channels")]
     found = [*_twice(document, "channels", "id", "channel"), *_twice(document, "channels", "number", "channel")]
     found += _twice(document, "centres", "id", "centre")
+    found += _groups(document)
     for at, channel in channels:
         found += [Misfit((*at, *misfit.at), misfit.what) for misfit in rule_misfits(channel)]
         found += _within(at, channel)
@@ -52,8 +56,10 @@ def _twice(document: Mapping[str, Any], section: str, key: str, what: str) -> It
 
 def _dangling(document: Mapping[str, Any], at: Location, channel: Mapping[str, Any]) -> Iterator[Misfit]:
     schedules, centres, channels = _keys(document, "schedules"), _ids(document, "centres"), _ids(document, "channels")
-    recording = _mapping(channel, "recording")
+    recording, groups = _mapping(channel, "recording"), _keys(_mapping(document, "storage"), "groups")
     yield from _absent((*at, "recording", "schedule"), "schedule", recording.get("schedule"), schedules)
+    for key in ("group", "snapshots_group"):
+        yield from _absent((*at, "recording", key), "storage group", recording.get(key), groups)
     for j, rule in _items(channel, "rules"):
         inside, linkage = (*at, "rules", j), _mapping(rule, "linkage")
         yield from _absent((*inside, "arming"), "schedule", rule.get("arming"), schedules)
@@ -62,6 +68,35 @@ def _dangling(document: Mapping[str, Any], at: Location, channel: Mapping[str, A
         for action in ("record", "snapshot"):
             for k, other in enumerate(_list(_mapping(linkage, action), "channels")):
                 yield from _absent((*inside, "linkage", action, "channels", k), "channel", other, channels)
+
+
+def _groups(document: Mapping[str, Any]) -> Iterator[Misfit]:
+    """Buckets that are another's, and limits of groups where nothing is overwritten by groups."""
+    storage = _mapping(document, "storage")
+    taken = {str(storage.get(key, default)): f"`storage.{key}`" for key, default in DEFAULT_BUCKETS.items()}
+    for name, group in _mapping(storage, "groups").items():
+        at, bucket = ("storage", "groups", str(name)), _mapping({"": group}, "").get("bucket")
+        if isinstance(bucket, str):
+            yield from (Misfit((*at, "bucket"), what) for what in _clashes(bucket, taken))
+            taken.setdefault(bucket, f"the storage group {name!r}")
+        if _mapping({"": group}, "").get("max_bytes") is None:
+            continue
+        if storage.get("when_full") == "stop":
+            yield Misfit((*at, "max_bytes"), "a group overwrites its own oldest, but `when_full` is `stop`: leave one of them out")
+        if storage.get("quota_mode") is True:
+            yield Misfit((*at, "max_bytes"), "room is shared out by groups or by channels (`quota_mode`), not by both")
+
+
+def _clashes(bucket: str, taken: Mapping[str, str]) -> Iterator[str]:
+    """What a bucket has in common with those of others, given whose they are."""
+    if bucket in taken:
+        yield f"the bucket {bucket!r} is that of {taken[bucket]}; give each one its own"
+        return
+    for other, owner in taken.items():
+        if bucket == f"{other}-locked":
+            yield f"the bucket {bucket!r} is where locked recordings of {owner} lie; choose another name"
+        if other == f"{bucket}-locked":
+            yield f"locked recordings of this group would lie in {other!r}, the bucket of {owner}; choose another name"
 
 
 def _absent(at: Location, what: str, name: object, known: Sequence[str] | None) -> Iterator[Misfit]:

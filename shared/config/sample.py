@@ -17,6 +17,11 @@ from shared.config.base import Section
 from shared.config.shape import below, is_section, model_of, plain
 from shared.config.site import SiteConfig
 
+
+class Part(dict[str, Any]):
+    """A section of which the sample shows what is given, and not its other keys."""
+
+
 #: What stands in the sample where there is no default, or where an empty default would show nothing.
 EXAMPLES: dict[str, Any] = {
     "schedules": {
@@ -56,12 +61,14 @@ ALTERNATIVES: dict[str, Any] = {
         "alarms": "http://alarms:8790",
         "analytics": ["http://analytics:8790"],
     },
+    "storage": Part(groups={"archive": {"bucket": "archive"}}),
 }
 _INTRODUCTION = {
     "centres": "# Monitoring centres that rules can report to; without the `# ` in front:",
     "bus": "# Or, across machines:",
     "objects": "# Or:",
     "internal": "# Or, with services in processes of their own:",
+    "storage": "# Or, with a storage group that channels can name:",
 }
 
 _SITE = ("site", "device", "data_dir", "schedules", "holidays", "centres", "channels")
@@ -146,7 +153,7 @@ def _section(model: type[Section], values: Mapping[str, Any], indent: str, shown
         info = model.model_fields[name]
         if name in values:
             yield from _field(name, info, values[name], indent)
-        elif shown is None or (name, info.description or "") not in shown:
+        elif not isinstance(values, Part) and (shown is None or (name, info.description or "") not in shown):
             default = _default(info)
             assert default is not PydanticUndefined, f"the sample needs an example of {model.__name__}.{name}"
             yield from _field(name, info, default, indent)

@@ -12,6 +12,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, SecretStr, ValidationInfo, model_validator
 
 from shared.config.base import CertificateFile, LocalPath, Secret, Section, Slug, from_base
+from shared.config.references import DEFAULT_BUCKETS
 
 MIB = 1024 * 1024
 GIB = 1024 * MIB
@@ -157,6 +158,15 @@ class FullPolicy(StrEnum):
     STOP = "stop"  # recording stops, with an exception alarm
 
 
+class StorageGroup(Section):
+    """A bucket of its own for what channels name it for."""
+
+    bucket: Slug
+    """In the object store; on an S3 server locked recordings lie in `<bucket>-locked`."""
+    max_bytes: int | None = Field(default=None, ge=16 * MIB)
+    """Bytes, without locked recordings; over it the group overwrites its own oldest, never another's; null: only the limits of all."""
+
+
 class StorageConfig(Section):
     """Keeping recordings."""
 
@@ -172,10 +182,16 @@ class StorageConfig(Section):
     """Per-channel quotas instead of one common space (`channels[].recording.quota_bytes`)."""
     sweep_every_s: float = Field(default=10, gt=0, le=3600)
     """Seconds between two looks of the cleaner."""
-    bucket: Slug = "recordings"
+    bucket: Slug = DEFAULT_BUCKETS["bucket"]
     """Where recordings go in the object store."""
-    snapshots_bucket: Slug = "snapshots"
+    snapshots_bucket: Slug = DEFAULT_BUCKETS["snapshots_bucket"]
     """Where snapshots go."""
+    groups: dict[Slug, StorageGroup] = Field(default_factory=dict)
+    """Further places by name, for channels that name one: `channels[].recording.group`, `channels[].recording.snapshots_group`."""
+
+    def bucket_of(self, group: str | None) -> str:
+        """The bucket of a group; empty: the one that everything goes to that names none."""
+        return "" if group is None else self.groups[group].bucket
 
 
 class AlarmsConfig(Section):

@@ -81,7 +81,7 @@ class SiteConfig(Section):
 
     @model_validator(mode="after")
     def _references(self) -> Self:
-        raise_misfits(misfits(self.model_dump(include={"schedules", "centres", "channels"})))
+        raise_misfits(misfits(self.model_dump(include={"schedules", "centres", "channels", "storage"})))
         return self
 
     def channel(self, channel_id: str) -> ChannelConfig | None:

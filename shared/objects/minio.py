@@ -51,7 +51,7 @@ _HINTS = {
     "AccessDenied": "give these keys the rights to read, write, list and delete in this bucket",
     "RequestTimeTooSkewed": "set the clocks of both machines",
     "AuthorizationHeaderMalformed": "check objects.region",
-    "InvalidBucketName": "check storage.bucket and storage.snapshots_bucket",
+    "InvalidBucketName": "check the buckets of the section storage",
 }
 
 

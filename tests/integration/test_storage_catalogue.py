@@ -8,19 +8,22 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from alembic import command
+from alembic.config import Config
 from pydantic import SecretStr
+from sqlalchemy import Connection
 
+from services.storage.adapters.buckets import Buckets
 from services.storage.adapters.catalogue import Catalogue
-from services.storage.adapters.finder import Usage
-from services.storage.adapters.ledger import Ledger
+from services.storage.adapters.database import MIGRATIONS
+from services.storage.adapters.ledger import Ledger, Share, Usage
 from services.storage.adapters.snapshots import Snapshot, Snapshots
 from services.storage.core.model import Kind, Recording, State, StoredSegment, object_key
 from services.storage.core.policy import ChannelLimits
-from shared.config.services import DatabaseConfig
+from shared.config.services import DatabaseConfig, LocalObjects, StorageConfig
 from shared.db.engine import database_url
 from shared.domain.clock import NS_PER_S
 from shared.domain.errors import CatalogueError
-from shared.objects.local import LocalObjectStore
 from tests.support.segments import START_NS, Feed
 from tests.support.storing import site, storing
 
@@ -121,14 +124,14 @@ async def test_what_is_asked_for_is_found_in_order(catalogue: Catalogue) -> None
     footage, spans = await catalogue.for_people().footage("yard", from_ns, to_ns)
     assert (footage, spans) == ([(one.start_ns, one.end_ns) for one in every if one.id in ("yard-1", "yard-2")], [])
     assert ids(await catalogue.oldest(limit=3)) == ["door-0", "yard-0", "door-1"]
-    assert ids(await catalogue.oldest_of("yard", limit=2)) == ["yard-0", "yard-1"]
+    assert ids(await catalogue.oldest(channel="yard", limit=2)) == ["yard-0", "yard-1"]
     outdated = await catalogue.outdated(provisional_before_ns=0, channel_before_ns={"door": every[3].end_ns + 1}, limit=10)
     assert ids(outdated) == ["door-0", "door-1"]
     assert ids(await catalogue.in_state(State.OPEN)) == ["door-3", "yard-3"]
     assert await catalogue.newest_end_ns("door", "main") == every[-1].end_ns
     await catalogue.set_locked("door-0", True)
     usage = await catalogue.usage()
-    assert usage["door"] == Usage(unlocked_bytes=2 * 1200 + 1000, locked_bytes=1200)
+    assert usage[Share("", "door")] == Usage(unlocked_bytes=2 * 1200 + 1000, locked_bytes=1200)
 
 
 async def test_what_no_row_names_is_adopted_once(catalogue: Catalogue) -> None:
@@ -148,9 +151,9 @@ async def test_limits_of_channels_are_remembered(catalogue: Catalogue) -> None:
 
 
 async def test_snapshots_are_kept_replaced_and_deleted(catalogue: Catalogue, tmp_path: Path) -> None:
-    ledger, objects = Ledger(), LocalObjectStore(tmp_path / "pictures")
-    await objects.start()
-    pictures = Snapshots(catalogue, objects, ledger)
+    ledger = Ledger()
+    buckets = Buckets(LocalObjects(), tmp_path, StorageConfig())
+    pictures = Snapshots(catalogue, buckets, ledger)
     one = Snapshot("vedette/door/2025/10/09/a.jpg", "door", START_NS, 3)
     await pictures.add(one, b"123")
     await pictures.add(replace(one, size_bytes=5), b"12345")
@@ -160,9 +163,43 @@ async def test_snapshots_are_kept_replaced_and_deleted(catalogue: Catalogue, tmp
     assert [found.channel for found in await pictures.oldest(10, channel="yard")] == ["yard"]
     await pictures.mark([one.object_key])
     await pictures.remove(await pictures.oldest(10, deleting=True))
-    assert not await pictures.exists(one.object_key)
-    assert (await catalogue.usage())["yard"].snapshot_bytes == 3
-    await objects.stop()
+    assert not await pictures.exists(one.object_key, "")
+    assert (await catalogue.usage())[Share("", "yard")].snapshot_bytes == 3
+    await buckets.stop()
+
+
+async def test_a_snapshot_is_replaced_where_it_lies(catalogue: Catalogue, tmp_path: Path) -> None:
+    """Though its channel has another storage group by now."""
+    ledger, buckets = Ledger(), Buckets(LocalObjects(), tmp_path, StorageConfig())
+    pictures = Snapshots(catalogue, buckets, ledger)
+    one = Snapshot("vedette/door/2025/10/09/a.jpg", "door", START_NS, 3, "archive")
+    await pictures.add(one, b"123")
+    await pictures.add(replace(one, size_bytes=5, bucket=""), b"12345")
+    assert await pictures.oldest(10) == await pictures.oldest(10, bucket="archive") == [replace(one, size_bytes=5)]
+    assert await pictures.exists(one.object_key, "archive")
+    assert not await pictures.exists(one.object_key, "")
+    assert {bucket: usage.total_bytes for bucket, usage in ledger.by_bucket().items()} == {"archive": 5}
+    await buckets.stop()
+
+
+async def test_rows_of_before_lie_where_everything_did(catalogue: Catalogue) -> None:
+    """Rows that were written before they said in which bucket they lie keep their segments, and get the default."""
+    old = recording(0)
+    await keep(catalogue, replace(old, bucket="archive"))
+    async with catalogue.writing() as connection:
+        await connection.run_sync(_to_revision, "0002")
+    await catalogue.start()
+    assert await catalogue.get(old.id) == old
+    assert await catalogue.segments_of(old.id) == parts(old)
+    assert await catalogue.oldest(limit=1, state=State.OPEN, bucket="") == [old]
+
+
+def _to_revision(connection: Connection, revision: str) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    config.set_main_option("path_separator", "os")
+    config.attributes.update(connection=connection, version_table="alembic_version_storage")
+    command.downgrade(config, revision)
 
 
 async def test_what_people_ask_does_not_hold_up_the_writer(tmp_path: Path) -> None:

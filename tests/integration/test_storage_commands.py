@@ -143,7 +143,7 @@ async def test_a_key_that_is_not_the_channels_is_refused(tmp_path: Path, key: st
         failed = await result(results, "bad")
         assert failed.phase is ActionPhase.FAILED
         assert "not a key of a snapshot" in failed.text
-        assert [info async for info in store.service.snapshot_store.list()] == []
+        assert [info async for info in (await store.service.buckets.open("snapshots")).list()] == []
     assert await store.check() == []
 
 

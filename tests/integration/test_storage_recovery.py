@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from services.storage.check import check
-from shared.config.services import S3Objects
 from shared.config.site import SiteConfig
 from shared.domain.clock import NS_PER_S
 from shared.messages import ActionKind, ActionPhase
 from shared.topics import ACTIONS
-from tests.support.minio import minio_server
 from tests.support.segments import START_NS, Feed
-from tests.support.storing import Storing, command, next_of, site, storing, until
+from tests.support.storing import Storing, command, next_of, objects_of, site, storing, until
 
 pytestmark = [pytest.mark.integration, pytest.mark.servers, pytest.mark.timeout(1500)]  # the first run builds the server
 
@@ -27,18 +26,8 @@ pytestmark = [pytest.mark.integration, pytest.mark.servers, pytest.mark.timeout(
 @contextmanager
 def bucket(kind: str, folder: Path) -> Iterator[SiteConfig]:
     """A site whose objects are on this disk, or in an S3 server."""
-    storage: dict[str, Any] = {"file_s": 4}
-    if kind == "local":
-        yield site("door", "yard", storage=storage)
-        return
-    folder.mkdir()
-    with minio_server(folder) as server:
-        yield site("door", "yard", storage=storage, objects=plain(server))
-
-
-def plain(server: S3Objects) -> dict[str, Any]:
-    secrets = {"access_key": server.access_key.get_secret_value(), "secret_key": server.secret_key.get_secret_value()}
-    return {**server.model_dump(), **secrets}
+    with objects_of(kind, folder) as objects:
+        yield site("door", "yard", storage={"file_s": 4}, objects=objects)
 
 
 async def fill(folder: Path, config: SiteConfig, seconds: int = 10) -> tuple[list[dict[str, Any]], int]:
@@ -165,10 +154,40 @@ async def test_strange_objects_are_told_and_left_alone(tmp_path: Path) -> None:
     folder, config = tmp_path / "data", site("door", storage={"file_s": 4})
     async with storing(folder, config) as store:
         await store.keep(*Feed().take(3))
-        await store.service.store.put_bytes("vedette/door/notes.txt", b"not ours", content_type="text/plain")
-        await store.service.store.put_bytes("vedette/door/2025/10/09/08/1.mp4", b"no film", content_type="video/mp4")
+        objects = await store.service.buckets.open("recordings")
+        await objects.put_bytes("vedette/door/notes.txt", b"not ours", content_type="text/plain")
+        await objects.put_bytes("vedette/door/2025/10/09/08/1.mp4", b"no film", content_type="video/mp4")
     forget(folder)
     async with storing(folder, config) as store:
         assert len(await listed(store, 1)) == 1
     findings = {found.text.split(":")[0]: found.repairable for found in await check(config, folder, deep=False)}
     assert findings == {"vedette/door/notes.txt": False, "vedette/door/2025/10/09/08/1.mp4": True}
+
+
+async def test_a_recording_whose_upload_was_not_catalogued_is_kept_though_the_store_is_away_at_the_start(tmp_path: Path) -> None:
+    config = site("door", storage={"file_s": 4})
+    async with storing(tmp_path, config) as store:
+        await store.keep(*Feed().take(6))
+    before = await asyncio.to_thread(_uploads_uncatalogued, tmp_path)
+    objects, away = tmp_path / "objects" / "recordings", tmp_path / "away"
+    objects.rename(away)
+    objects.write_bytes(b"")  # the store answers nobody
+    async with storing(tmp_path, config) as store:
+        assert len(await store.recordings()) == before
+        objects.unlink()
+        away.rename(objects)
+
+        async def playable() -> bool:
+            answers = [await store.http.get(f"/api/recordings/{found['id']}/media") for found in await store.recordings()]
+            return [answer.status_code for answer in answers] == [200] * before
+
+        await until(playable, what="every recording is in the object store, by its row too", deadline_s=60)
+    assert await store.check() == []
+
+
+def _uploads_uncatalogued(folder: Path) -> int:
+    """As a crash between the put and its row leaves them; how many."""
+    with closing(sqlite3.connect(folder / "db" / "catalogue.sqlite")) as database:
+        changed = database.execute("UPDATE recordings SET state = 'closed'").rowcount
+        database.commit()
+        return changed

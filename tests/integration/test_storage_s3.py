@@ -12,16 +12,14 @@ from shared.objects.minio import MinioObjectStore
 from tests.support.minio import minio_server, objects_at
 from tests.support.ports import free_port
 from tests.support.segments import Feed
-from tests.support.storing import site, storing, until
+from tests.support.storing import as_section, site, storing, until
 
 pytestmark = [pytest.mark.integration, pytest.mark.servers, pytest.mark.timeout(1500)]  # the first run builds the server
 
 
 async def test_recording_goes_on_without_the_store_and_is_handed_over_later(tmp_path: Path) -> None:
     port = await asyncio.to_thread(free_port)
-    settings = objects_at(port).model_dump()
-    settings["secret_key"], settings["access_key"] = (settings[name].get_secret_value() for name in ("secret_key", "access_key"))
-    config = site("door", storage={"file_s": 4}, objects=settings)
+    config = site("door", storage={"file_s": 4}, objects=as_section(objects_at(port)))
     layout = Layout(tmp_path)
     feed = Feed()
     async with storing(tmp_path, config) as store:  # nobody listens on that port

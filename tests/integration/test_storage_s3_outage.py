@@ -94,7 +94,7 @@ async def test_killed_in_the_middle_of_an_upload_it_costs_nothing(tmp_path: Path
         assert await media(store, first) == whole
 
         async def locked() -> list[str]:
-            return [info.key async for info in store.service.store.locked()]
+            return [info.key async for info in (await store.service.buckets.open("recordings")).locked()]
 
         async def as_wanted() -> bool:
             return await locked() == [f"vedette/door/{_day(second)}/{second['start_ns']}.mp4"]
@@ -169,7 +169,7 @@ async def test_what_an_older_start_could_not_lock_is_locked_at_the_next(tmp_path
         await until(lambda: uploaded(store), "the first files are in the object store", deadline_s=60)
         first, second = sorted(await store.recordings(), key=lambda found: found["start_ns"])[:2]
         assert (await store.http.put(f"/api/recordings/{first['id']}/lock")).status_code == 200
-        names = sorted([info.key async for info in store.service.store.list()])
+        names = sorted([info.key async for info in (await store.service.buckets.open("recordings")).list()])
     other = MinioObjectStore(server.config, "recordings")  # somebody else, or a process that ended between row and object
     await other.start()
     await other.unlock(names[0])

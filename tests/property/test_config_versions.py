@@ -158,6 +158,12 @@ def test_what_cannot_be_changed_at_run_time_is_refused_with_the_reason(text: str
     assert refusals(document(text), document(text)) == []
 
 
+def test_storage_groups_and_who_uses_them_change_at_run_time() -> None:
+    old, new = document("storage: {groups: {a: {bucket: x}, b: {bucket: y}}}"), document("storage: {groups: {a: {bucket: z}}}")
+    assert refusals(old, new) == []
+    assert diff(old, new) == ["storage.groups.a.bucket: x → z", "storage.groups.b.bucket: y → not set"]
+
+
 def test_a_channel_keeps_its_number() -> None:
     (reason,) = refusals(document(OLD), document(OLD.replace("number: 2", "number: 5")))
     assert reason.startswith("channel yard: number cannot be changed (2 → 5)")

@@ -18,6 +18,7 @@ from shared.config.services import FullPolicy
 
 S = 1_000_000_000
 CHANNELS = ("a", "b", "c")
+BUCKETS = ("", "x", "y")
 DISK = 1000
 
 
@@ -38,9 +39,16 @@ class Retention(RuleBasedStateMachine):
         limit=st.none() | st.integers(100, 900),
         quotas=st.dictionaries(st.sampled_from(CHANNELS), st.integers(50, 400)),
         keep=st.dictionaries(st.sampled_from(CHANNELS), st.integers(10, 500).map(lambda s: s * S)),
+        groups=st.dictionaries(st.sampled_from(BUCKETS[1:]), st.integers(50, 400)),
     )
-    def configured(self, policy: FullPolicy, free: int, limit: int | None, quotas: dict[str, int], keep: dict[str, int]) -> None:
-        self.limits = Limits(policy, free, limit, quotas, keep)
+    def configured(
+        self, policy: FullPolicy, free: int, limit: int | None, quotas: dict[str, int], keep: dict[str, int], groups: dict[str, int]
+    ) -> None:
+        self.limits = Limits(policy, free, limit, quotas, keep, groups=groups)
+
+    @property
+    def _own_limits(self) -> bool:
+        return bool(self.limits.quotas or self.limits.keep_ns or self.limits.groups)
 
     def used(self) -> int:
         return sum(item.size_bytes for item in self.stored.values())
@@ -71,6 +79,10 @@ class Retention(RuleBasedStateMachine):
             elif victim.why is Why.QUOTA:
                 own = [item for item in kept if item.channel == victim.item.channel]
                 assert all((victim.item.start_ns, victim.item.id) <= (item.start_ns, item.id) for item in own)
+            elif victim.why is Why.GROUP:
+                own = [item for item in kept if item.bucket == victim.item.bucket]
+                assert all((victim.item.start_ns, victim.item.id) <= (item.start_ns, item.id) for item in own)
+                assert victim.item.bucket in self.limits.groups
             elif victim.why is Why.EXPIRED:
                 assert self.now_ns - victim.item.end_ns > self.limits.keep_ns[victim.item.channel]
             else:
@@ -87,8 +99,15 @@ class Retention(RuleBasedStateMachine):
             )
             assert shortfall(less, self.limits, need)
 
-    @rule(target=items, channel=st.sampled_from(CHANNELS), size=st.integers(1, 60), kind=st.sampled_from(Kind), on_disk=st.booleans())
-    def write(self, channel: str, size: int, kind: Kind, on_disk: bool) -> object:
+    @rule(
+        target=items,
+        channel=st.sampled_from(CHANNELS),
+        size=st.integers(1, 60),
+        kind=st.sampled_from(Kind),
+        on_disk=st.booleans(),
+        bucket=st.sampled_from(BUCKETS),
+    )
+    def write(self, channel: str, size: int, kind: Kind, on_disk: bool, bucket: str) -> object:
         """The writer: asks for room, has the cleaner make it, and writes only if it is there."""
         if shortfall(self.space(), self.limits, size):
             self.clean(size)
@@ -100,7 +119,7 @@ class Retention(RuleBasedStateMachine):
                 assert not helpful
             return multiple()
         self.count += 1
-        item = Item(f"{self.count:06}", channel, self.now_ns, self.now_ns + 10 * S, size, False, on_disk, kind)
+        item = Item(f"{self.count:06}", channel, self.now_ns, self.now_ns + 10 * S, size, False, on_disk, kind, bucket)
         self.stored[item.id] = item
         self.now_ns += 10 * S
         return item.id
@@ -138,9 +157,11 @@ class Retention(RuleBasedStateMachine):
             assert item.locked or item.kind is not Kind.PROVISIONAL or self.now_ns - item.end_ns <= CLAIM_WINDOW_NS
         for channel, quota in self.limits.quotas.items():
             assert sum(item.size_bytes for item in self.stored.values() if item.channel == channel and not item.locked) <= quota
+        for bucket, most in self.limits.groups.items():
+            assert sum(item.size_bytes for item in self.stored.values() if item.bucket == bucket and not item.locked) <= most
         assert self.clean(need) == [], "a second sweep finds nothing more"
 
-    @precondition(lambda self: self.limits.when_full is FullPolicy.STOP and not self.limits.quotas and not self.limits.keep_ns)
+    @precondition(lambda self: self.limits.when_full is FullPolicy.STOP and not self._own_limits)
     @rule(need=st.integers(0, 500))
     def the_stop_policy_takes_only_what_nobody_wants(self, need: int) -> None:
         assert all(victim.why is Why.UNCLAIMED for victim in self.clean(need))

@@ -106,7 +106,7 @@ def test_every_field_says_what_it_means() -> None:
                 assert described, f"{model.__name__}.{name} has no docstring"
 
 
-@pytest.mark.parametrize("key", ["centres", "bus", "objects", "internal"])
+@pytest.mark.parametrize("key", ["centres", "bus", "objects", "internal", "storage"])
 def test_the_commented_forms_are_valid(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("S3_ACCESS", "S3_SECRET"):
         monkeypatch.setenv(name, "x")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,12 +17,14 @@ from services.storage.app import StorageService, create
 from services.storage.check import problems
 from shared.bus.embedded import EmbeddedBus
 from shared.bus.port import Bus, Consumer, Position
+from shared.config.services import S3Objects
 from shared.config.site import SiteConfig
 from shared.domain.clock import Clock, SystemClock
 from shared.messages import ActionKind, ActionMessage, ActionPhase, Message, SegmentMessage
 from shared.report import Reporter
 from shared.service import Runtime
 from shared.topics import SEGMENTS, Topic
+from tests.support.minio import minio_server
 from tests.support.segments import START_NS
 from tests.support.waiting import until as until  # noqa: PLC0414  # the alias says that tests may take it from here
 
@@ -43,6 +45,23 @@ def site(*channels: str, storage: dict[str, Any] | None = None, recording: dict[
             **more,
         }
     )
+
+
+@contextmanager
+def objects_of(kind: str, folder: Path) -> Iterator[dict[str, Any]]:
+    """The section `objects` of a site: `local`, on this disk, or `s3`, a server that keeps what it has in `folder`."""
+    if kind == "local":
+        yield {"kind": "local"}
+        return
+    folder.mkdir()
+    with minio_server(folder) as server:
+        yield as_section(server)
+
+
+def as_section(server: S3Objects) -> dict[str, Any]:
+    """With its secrets written out."""
+    secrets = {"access_key": server.access_key.get_secret_value(), "secret_key": server.secret_key.get_secret_value()}
+    return {**server.model_dump(), **secrets}
 
 
 @dataclass

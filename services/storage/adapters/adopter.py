@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 
 import structlog
 
+from services.storage.adapters.buckets import Buckets
 from services.storage.adapters.catalogue import Catalogue
 from services.storage.adapters.layout import Layout
 from services.storage.adapters.ledger import Ledger
@@ -21,7 +22,7 @@ from services.storage.core.footer import TAIL_BYTES, parse_footer
 from services.storage.core.model import Recording, State, StoredSegment, snapshot_of_key
 from services.storage.core.salvage import is_recording_key, salvage
 from shared.domain.clock import NS_PER_S, Clock
-from shared.domain.errors import ObjectNotFound
+from shared.domain.errors import ObjectNotFound, ObjectStoreError
 from shared.domain.ids import deterministic_id
 from shared.domain.media import StreamKind
 from shared.objects.port import ObjectInfo, ObjectStore
@@ -46,14 +47,14 @@ class Adopted:
 
 
 class Adopter:
-    """Looks through both buckets once. May be run again."""
+    """Looks through all buckets once. May be run again."""
 
     def __init__(
-        self, layout: Layout, catalogue: Catalogue, store: ObjectStore, snapshots: Snapshots, ledger: Ledger, clock: Clock,
+        self, layout: Layout, catalogue: Catalogue, buckets: Buckets, snapshots: Snapshots, ledger: Ledger, clock: Clock,
         *, device: str, channels: Mapping[str, int],
     ) -> None:  # fmt: skip
         """`channels`: numbers by id."""
-        self._layout, self._catalogue, self._store, self._snapshots = layout, catalogue, store, snapshots
+        self._layout, self._catalogue, self._buckets, self._snapshots = layout, catalogue, buckets, snapshots
         self._ledger, self._clock, self._device, self._channels = ledger, clock, device, channels
 
     async def run(self) -> Adopted:
@@ -64,16 +65,30 @@ class Adopter:
         """
         adopted = Adopted()
         everything = await asyncio.to_thread(self._layout.unlisted.exists)
-        for prefix in [f"{self._device}/"] if everything else await self._lately():
-            async for page in _pages(self._store, prefix):
-                await self._recordings(page, adopted)
-            async for page in _pages(self._snapshots.store, prefix):
-                await self._pictures(page, adopted)
+        prefixes = [f"{self._device}/"] if everything else await self._lately()
+        trouble: ObjectStoreError | None = None
+        for bucket in self._buckets.names:
+            try:
+                await self._bucket(bucket, prefixes, adopted)
+            except ObjectStoreError as error:
+                trouble = trouble or error  # the other buckets must not wait for this one
+        if trouble is not None:
+            raise trouble
         if everything:
             await asyncio.to_thread(self._layout.unlisted.unlink, missing_ok=True)
         if adopted.recordings or adopted.snapshots or adopted.strange:
             log.warning("objects that the catalogue did not name", **asdict(adopted))
         return adopted
+
+    async def _bucket(self, bucket: str, prefixes: Sequence[str], adopted: Adopted) -> None:
+        store = await self._buckets.open(bucket)
+        for prefix in prefixes:
+            async for page in _pages(store, prefix):
+                recordings = [info for info in page if is_recording_key(info.key)]
+                pictures = [(info, named) for info in page if (named := snapshot_of_key(info.key)) is not None]
+                adopted.strange += len(page) - len(recordings) - len(pictures)
+                await self._recordings(store, bucket, recordings, adopted)
+                await self._pictures(bucket, pictures, adopted)
 
     async def _lately(self) -> list[str]:
         """Prefixes of the days since each channel's newest recording; a channel without any is looked through."""
@@ -89,30 +104,27 @@ class Adopter:
                 prefixes += [f"{self._device}/{channel}/{day:%Y/%m/%d}/" for day in days]
         return prefixes
 
-    async def _recordings(self, page: Sequence[ObjectInfo], adopted: Adopted) -> None:
+    async def _recordings(self, store: ObjectStore, bucket: str, page: Sequence[ObjectInfo], adopted: Adopted) -> None:
         # Asked after the listing: whatever is being put or deleted has a row for as long as it has an object.
         known = await self._catalogue.taken([info.key for info in page])
         found: list[Rows] = []
         for info in page:
             if info.key not in known:
-                rows = await self._rows(info, adopted)
+                rows = await self._rows(store, info, adopted)
                 if rows is not None:
-                    found.append(rows)
+                    found.append((replace(rows[0], bucket=self._buckets.row_of_recordings(bucket)), rows[1]))
             if len(found) >= _BATCH:
                 await self._list(found, adopted)
                 found = []
         await self._list(found, adopted)
 
-    async def _rows(self, info: ObjectInfo, adopted: Adopted) -> Rows | None:
-        if not is_recording_key(info.key):
-            adopted.strange += 1
-            return None
+    async def _rows(self, store: ObjectStore, info: ObjectInfo, adopted: Adopted) -> Rows | None:
         try:
-            tail = await self._bytes(info.key, max(0, info.size_bytes - TAIL_BYTES))
+            tail = await _bytes(store, info.key, max(0, info.size_bytes - TAIL_BYTES))
             found = parse_footer(tail, info.size_bytes, State.UPLOADED, locked=info.locked)
             if found is not None and found[0].object_key == info.key:
                 return replace(found[0], sha256=info.sha256), found[1]
-            data = await self._bytes(info.key, 0)
+            data = await _bytes(store, info.key, 0)
             number = self._channels.get(info.key.split("/")[1], 0)
             salvaged, segments = await asyncio.to_thread(salvage, info.key, data, number, locked=info.locked)
             return replace(salvaged, sha256=info.sha256), segments
@@ -123,9 +135,6 @@ class Adopter:
             adopted.strange += 1
             return None
 
-    async def _bytes(self, key: str, start: int) -> bytes:
-        return b"".join([chunk async for chunk in self._store.get(key, start=start)])
-
     async def _list(self, found: Sequence[Rows], adopted: Adopted) -> None:
         if not found:
             return
@@ -134,20 +143,20 @@ class Adopter:
         # Footage of which a part is stored a second time: its segments cannot have the same ids twice.
         listed += await self._catalogue.adopt([_renamed(rows) for rows in found if rows[0].object_key not in keys])
         for recording in listed:
-            self._ledger.recording(recording.channel, recording.size_bytes, locked=recording.locked)
+            self._ledger.recording(recording, recording.size_bytes, locked=recording.locked)
         adopted.recordings += len(listed)
 
-    async def _pictures(self, page: Sequence[ObjectInfo], adopted: Adopted) -> None:
-        known = await self._snapshots.known([info.key for info in page])
-        found = []
-        for info in page:
-            if info.key not in known:
-                named = snapshot_of_key(info.key)
-                if named is None:
-                    adopted.strange += 1
-                elif await self._snapshots.exists(info.key):  # not deleted since it was listed
-                    found.append(Snapshot(info.key, named[0], named[1], info.size_bytes))
+    async def _pictures(self, bucket: str, page: Sequence[tuple[ObjectInfo, tuple[str, int]]], adopted: Adopted) -> None:
+        known = await self._snapshots.known([info.key for info, _ in page])
+        row, found = self._buckets.row_of_snapshots(bucket), []
+        for info, (channel, at_ns) in page:
+            if info.key not in known and await self._snapshots.exists(info.key, row):  # not deleted since it was listed
+                found.append(Snapshot(info.key, channel, at_ns, info.size_bytes, row))
         adopted.snapshots += await self._snapshots.adopt(found)
+
+
+async def _bytes(store: ObjectStore, key: str, start: int) -> bytes:
+    return b"".join([chunk async for chunk in store.get(key, start=start)])
 
 
 async def _pages(store: ObjectStore, prefix: str) -> AsyncIterator[list[ObjectInfo]]:

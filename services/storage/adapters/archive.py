@@ -13,6 +13,7 @@ from typing import Any
 import structlog
 
 from services.storage import metrics
+from services.storage.adapters.buckets import Buckets
 from services.storage.adapters.catalogue import Catalogue
 from services.storage.adapters.disk import DiskError
 from services.storage.adapters.layout import Layout
@@ -41,14 +42,14 @@ class Archive:
         self,
         layout: Layout,
         catalogue: Catalogue,
-        store: ObjectStore,
+        buckets: Buckets,
         writer: Writer,
         ledger: Ledger,
         notices: Notices,
         reach: Reach,
         clock: Clock,
     ) -> None:
-        self._layout, self._catalogue, self._store, self._writer = layout, catalogue, store, writer
+        self._layout, self._catalogue, self._buckets, self._writer = layout, catalogue, buckets, writer
         self._ledger, self._notices, self._reach, self._clock = ledger, notices, reach, clock
         self._ended: deque[str] = deque()
         self._finish_wake, self._upload_wake = asyncio.Event(), asyncio.Event()
@@ -113,7 +114,7 @@ class Archive:
             return
         await self._catalogue.close(recording.id, finished.size_bytes, finished.sha256)
         current = await self._catalogue.get(recording.id) or recording
-        self._ledger.recording(recording.channel, finished.size_bytes - recording.size_bytes, locked=current.locked)
+        self._ledger.recording(recording, finished.size_bytes - recording.size_bytes, locked=current.locked)
         self._notices.recording(current, RecordingChange.STORED)
 
     async def upload_loop(self) -> None:
@@ -126,7 +127,6 @@ class Archive:
             except (ObjectStoreError, StorageFull) as error:
                 metrics.UPLOAD_FAILURES.inc()
                 log.warning("finished recordings could not be put into the object store yet", error=str(error))
-                self._reach.failed(error)
                 await self._clock.sleep(backoff_s)
                 backoff_s = min(backoff_s * 2, _RETRY_MAX_S)
                 continue
@@ -134,38 +134,52 @@ class Archive:
             await self._upload_wake.wait()
 
     async def upload_all(self) -> None:
-        """Put every closed file.
+        """Put every closed file; a bucket that cannot be used now does not hold up the others.
 
         Raises:
-            ObjectStoreError, StorageFull: not now.
+            ObjectStoreError, StorageFull: not now; the first of them.
         """
-        while waiting := await self._catalogue.in_state(State.CLOSED, limit=_BATCH):
+        failed: dict[str, ObjectStoreError | StorageFull] = {}
+        while waiting := await self._catalogue.waiting(limit=_BATCH, but=failed):
             metrics.WAITING_FILES.set(len(waiting))
             for recording in waiting:
-                await self._whole(self._upload(recording))
-                self._reach.worked()
+                if recording.bucket not in failed:
+                    try:
+                        await self._whole(self._upload(recording))
+                    except (ObjectStoreError, StorageFull) as error:
+                        failed[recording.bucket] = error
+                        self._reach.failed(self._buckets.of_recordings(recording.bucket), error)
+                    else:
+                        self._reach.worked(self._buckets.of_recordings(recording.bucket))
+        if failed:
+            raise next(iter(failed.values()))
         metrics.WAITING_FILES.set(0)
+        self._reach.nothing_waits()
 
     async def _upload(self, recording: Recording) -> None:
         path = self._layout.path(recording)
         found = await self._catalogue.get(recording.id)
         if found is None or found.state is not State.CLOSED:
             return  # deleted meanwhile, or a step that was left to itself has done it
+        store = await self._buckets.of(recording)
         try:
-            await self._store.put_file(recording.object_key, path, content_type=CONTENT_TYPE, sha256=recording.sha256 or None)
+            await store.put_file(recording.object_key, path, content_type=CONTENT_TYPE, sha256=recording.sha256 or None)
         except ObjectNotFound:
             if await asyncio.to_thread(path.exists):  # whatever the store means by that, the footage is here
                 raise
+            if await _is_there(store, recording):  # put by an attempt whose row was never written
+                await self._catalogue.uploaded(recording.id)
+                return
             # The disk has lost it: it must not keep the others waiting.
             log.error("the file of a recording has disappeared from this disk", recording=recording.id, path=str(path))
             self._notices.set("storage.error", f"a recording of {recording.channel} has disappeared from the disk")
             await self._catalogue.forget([recording.id])
-            self._ledger.recording(recording.channel, -recording.size_bytes, locked=found.locked)
+            self._ledger.recording(recording, -recording.size_bytes, locked=found.locked)
             return
         except ObjectLocked:  # put and locked by an attempt that was cut short
             pass
         if not await self._catalogue.uploaded(recording.id):
-            await self.remove_object(recording.object_key)  # it was marked for deletion while it was put
+            await self.remove_object(recording)  # it was marked for deletion while it was put
             return
         await asyncio.to_thread(path.unlink, missing_ok=True)
         await self.keep_lock(recording)
@@ -175,24 +189,42 @@ class Archive:
         async with self._locking:
             current = await self._catalogue.get(recording.id)
             if current is not None and current.state is State.UPLOADED:
-                await (self._store.lock if current.locked else self._store.unlock)(current.object_key)
+                store = await self._buckets.of(current)
+                await (store.lock if current.locked else store.unlock)(current.object_key)
 
     async def remove(self, recordings: Iterable[Recording]) -> None:
         """Second and third step of deleting rows that are marked.
 
         Raises:
-            ObjectStoreError: the rest is still marked; try again.
+            ObjectStoreError: what lies in that bucket is still marked; try again.
         """
+        failed: dict[str, ObjectStoreError] = {}
         for recording in recordings:
-            await self.remove_object(recording.object_key)
+            if recording.bucket in failed:
+                continue
+            try:
+                await self.remove_object(recording)
+            except ObjectStoreError as error:
+                failed[recording.bucket] = error
+                continue
             await asyncio.to_thread(self._layout.path(recording).unlink, missing_ok=True)
             await self._catalogue.forget([recording.id])
-            self._ledger.recording(recording.channel, -recording.size_bytes, locked=recording.locked)
+            self._ledger.recording(recording, -recording.size_bytes, locked=recording.locked)
+        if failed:
+            raise next(iter(failed.values()))
 
-    async def remove_object(self, key: str) -> None:
+    async def remove_object(self, recording: Recording) -> None:
         """Delete an object whose row allows it, though its own lock may have been left on."""
+        store = await self._buckets.of(recording)
         try:
-            await self._store.delete(key)
+            await store.delete(recording.object_key)
         except ObjectLocked:
-            await self._store.unlock(key)
-            await self._store.delete(key)
+            await store.unlock(recording.object_key)
+            await store.delete(recording.object_key)
+
+
+async def _is_there(store: ObjectStore, recording: Recording) -> bool:
+    try:
+        return (await store.stat(recording.object_key)).size_bytes == recording.size_bytes
+    except ObjectNotFound:
+        return False

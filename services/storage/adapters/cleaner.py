@@ -30,6 +30,7 @@ from services.storage.core.policy import (
     oldest,
     retire,
     shortfall,
+    trim,
     with_spool_room,
 )
 from services.storage.core.recording import CLAIM_WINDOW_NS
@@ -172,6 +173,9 @@ class Cleaner:
             found = await self._to_retire()
             victims = retire(found.items, limits, self._clock.now_ns(), self._ledger.unlocked())
             if not victims:
+                found = await self._of_full_groups()
+                victims = trim(found.items, limits, self._ledger.unlocked_in())
+            if not victims:
                 found = await self._oldest(shortfall(space, limits, need_bytes))
                 victims = make_room(found.items, limits, space, need_bytes)
             if not victims:
@@ -190,10 +194,22 @@ class Cleaner:
         unlocked = self._ledger.unlocked()
         over = [channel for channel, quota in self.limits.quotas.items() if unlocked.get(channel, 0) > quota]
         for channel in over:
-            recordings += await self._catalogue.oldest_of(channel, limit=_WINDOW)
+            recordings += await self._catalogue.oldest(channel=channel, limit=_WINDOW)
         pictures = [p for channel in {*over, *self.limits.keep_ns} for p in await self._snapshots.oldest(_WINDOW, channel=channel)]
         found = _Found({recording.id: recording for recording in recordings}, {picture.object_key: picture for picture in pictures})
         found.items = [*map(self._item, found.recordings.values()), *map(self._picture, found.pictures.values())]
+        return found
+
+    async def _of_full_groups(self) -> _Found:
+        """The oldest of each storage group that holds more than its own limit."""
+        found, used = _Found({}, {}), self._ledger.unlocked_in()
+        for bucket, limit in self.limits.groups.items():
+            if used.get(bucket, 0) > limit:
+                recordings = await self._catalogue.oldest(bucket=bucket, limit=_WINDOW)
+                pictures = await self._snapshots.oldest(_WINDOW, bucket=bucket)
+                found.recordings |= {recording.id: recording for recording in recordings}
+                found.pictures |= {picture.object_key: picture for picture in pictures}
+                found.items += oldest([list(map(self._item, recordings)), list(map(self._picture, pictures))], _WINDOW)
         return found
 
     async def _oldest(self, missing: Shortfall) -> _Found:
@@ -218,12 +234,14 @@ class Cleaner:
             recording.locked,
             self._objects_on_disk or recording.state is State.CLOSED,
             recording.kind,
+            recording.bucket,
         )
 
     def _picture(self, snapshot: Snapshot) -> Item:
         return Item(
-            snapshot.object_key, snapshot.channel, snapshot.at_ns, snapshot.at_ns, snapshot.size_bytes, on_disk=self._objects_on_disk
-        )
+            snapshot.object_key, snapshot.channel, snapshot.at_ns, snapshot.at_ns, snapshot.size_bytes, on_disk=self._objects_on_disk,
+            bucket=snapshot.bucket,
+        )  # fmt: skip
 
     async def _delete(self, victims: list[Victim], found: _Found) -> int:
         """Row marked, object gone, row gone. Bytes freed."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import fields
 
 from sqlalchemy import BigInteger, ColumnElement, Connection, RowMapping, and_, bindparam, func, or_, select
 
 from services.storage.adapters.database import Lane
+from services.storage.adapters.ledger import Share, Usage
 from services.storage.adapters.tables import actions, recordings, segments, snapshots
 from services.storage.core.model import Kind, Recording, Span, State, StoredSegment
 from shared.domain.clock import NS_PER_S
@@ -28,19 +29,6 @@ _SPANS = select(actions.c.id, actions.c.channel, actions.c.from_ns, actions.c.to
     actions.c.to_ns > bindparam("after_ns", type_=BigInteger),
     actions.c.from_ns < bindparam("before_ns", type_=BigInteger),
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Usage:
-    """Bytes of one channel: of recordings that may be deleted, of locked ones, and of snapshots."""
-
-    unlocked_bytes: int = 0
-    locked_bytes: int = 0
-    snapshot_bytes: int = 0
-
-    @property
-    def total_bytes(self) -> int:
-        return self.unlocked_bytes + self.locked_bytes + self.snapshot_bytes
 
 
 class Finder:
@@ -70,10 +58,13 @@ class Finder:
 
         return await self._reads.run(ask, read_only=True)
 
-    async def oldest(self, *, limit: int, state: State | None = None) -> list[Recording]:
-        """Deletable recordings (closed, not locked), oldest first."""
+    async def oldest(
+        self, *, limit: int, state: State | None = None, channel: str | None = None, bucket: str | None = None
+    ) -> list[Recording]:
+        """Deletable recordings (closed, not locked), oldest first; of a channel, or in a bucket."""
         states = CLOSED if state is None else (state.value,)
-        return await self._recordings(and_(recordings.c.state.in_(states), recordings.c.locked.is_(False)), limit=limit)
+        of = [column == wanted for column, wanted in ((recordings.c.channel, channel), (recordings.c.bucket, bucket)) if wanted is not None]
+        return await self._recordings(and_(recordings.c.state.in_(states), recordings.c.locked.is_(False), *of), limit=limit)
 
     async def outdated(self, *, provisional_before_ns: int, channel_before_ns: Mapping[str, int], limit: int) -> list[Recording]:
         """Deletable provisional recordings, and those of each channel, that ended before the given times."""
@@ -82,14 +73,13 @@ class Finder:
         condition = and_(recordings.c.state.in_(CLOSED), recordings.c.locked.is_(False), or_(unclaimed, *expired))
         return await self._recordings(condition, limit=limit)
 
-    async def oldest_of(self, channel: str, *, limit: int) -> list[Recording]:
-        """Deletable recordings of one channel, oldest first."""
-        condition = and_(recordings.c.channel == channel, recordings.c.state.in_(CLOSED), recordings.c.locked.is_(False))
-        return await self._recordings(condition, limit=limit)
-
     async def locked(self) -> list[Recording]:
         """Recordings in the object store whose row is locked."""
         return await self._recordings(and_(recordings.c.state == State.UPLOADED.value, recordings.c.locked.is_(True)), limit=1_000_000)
+
+    async def waiting(self, *, limit: int, but: Collection[str] = ()) -> list[Recording]:
+        """Closed recordings that are not in the object store yet, oldest first; none of these buckets."""
+        return await self._recordings(and_(recordings.c.state == State.CLOSED.value, recordings.c.bucket.not_in(but)), limit=limit)
 
     async def of_keys(self, keys: Sequence[str]) -> list[Recording]:
         """The recordings in the object store that have these keys."""
@@ -115,8 +105,14 @@ class Finder:
         found: int | None = await self._reads.run(lambda connection: connection.scalar(query), read_only=True)
         return found
 
-    async def usage(self) -> dict[str, Usage]:
-        """Bytes by channel. Reads everything: asked at the start; the sums are kept by `Ledger`."""
+    async def snapshot_bucket(self, key: str) -> str:
+        """The bucket that the row of a snapshot names; empty without a row."""
+        query = select(snapshots.c.bucket).where(snapshots.c.object_key == key)
+        found: str | None = await self._reads.run(lambda connection: connection.scalar(query), read_only=True)
+        return found or ""
+
+    async def usage(self) -> dict[Share, Usage]:
+        """Bytes by bucket and channel. Reads everything: asked at the start; the sums are kept by `Ledger`."""
         return await self._reads.run(_usage, read_only=True)
 
     async def _recordings(self, condition: ColumnElement[bool], limit: int = 1_000_000) -> list[Recording]:
@@ -143,21 +139,17 @@ def _with_footage(channel: str | None, from_ns: int, to_ns: int, *, provisional:
     )
 
 
-def _usage(connection: Connection) -> dict[str, Usage]:
-    result: dict[str, Usage] = {}
+def _usage(connection: Connection) -> dict[Share, Usage]:
+    result: dict[Share, Usage] = {}
+    whose = (recordings.c.bucket, recordings.c.channel)
     for is_locked in (False, True):
-        query = (
-            select(recordings.c.channel, func.sum(recordings.c.size_bytes))
-            .where(recordings.c.locked.is_(is_locked))
-            .group_by(recordings.c.channel)
-        )
-        for channel, total in connection.execute(query):
-            old = result.get(channel, Usage())
-            result[channel] = Usage(old.unlocked_bytes, int(total)) if is_locked else Usage(int(total), old.locked_bytes)
-    query = select(snapshots.c.channel, func.sum(snapshots.c.size_bytes)).group_by(snapshots.c.channel)
-    for channel, total in connection.execute(query):
-        old = result.get(channel, Usage())
-        result[channel] = Usage(old.unlocked_bytes, old.locked_bytes, int(total))
+        query = select(*whose, func.sum(recordings.c.size_bytes)).where(recordings.c.locked.is_(is_locked)).group_by(*whose)
+        for bucket, channel, total in connection.execute(query):
+            added = Usage(locked_bytes=int(total)) if is_locked else Usage(unlocked_bytes=int(total))
+            result[Share(bucket, channel)] = result.get(Share(bucket, channel), Usage()) + added
+    whose = (snapshots.c.bucket, snapshots.c.channel)
+    for bucket, channel, total in connection.execute(select(*whose, func.sum(snapshots.c.size_bytes)).group_by(*whose)):
+        result[Share(bucket, channel)] = result.get(Share(bucket, channel), Usage()) + Usage(snapshot_bytes=int(total))
     return result
 
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 import structlog
 
 from services.storage.adapters.archive import Archive
+from services.storage.adapters.buckets import Buckets
 from services.storage.adapters.catalogue import Catalogue
 from services.storage.core.model import Recording
 from shared.domain.clock import Clock
 from shared.domain.errors import ObjectNotFound, ObjectStoreError
-from shared.objects.port import ObjectStore
 
 log = structlog.get_logger(__name__)
 
@@ -21,8 +22,8 @@ _RETRY_MIN_S, _RETRY_MAX_S = 1.0, 60.0
 class Locks:
     """`set` at once where that is possible; `loop`, supervised, does what was not: at the start, and when the store is back."""
 
-    def __init__(self, catalogue: Catalogue, store: ObjectStore, archive: Archive, clock: Clock, device: str) -> None:
-        self._catalogue, self._store, self._archive, self._clock = catalogue, store, archive, clock
+    def __init__(self, catalogue: Catalogue, buckets: Buckets, archive: Archive, clock: Clock, device: str) -> None:
+        self._catalogue, self._buckets, self._archive, self._clock = catalogue, buckets, archive, clock
         self._prefix = f"{device}/"
         self._wake = asyncio.Event()
 
@@ -57,13 +58,28 @@ class Locks:
         Raises:
             ObjectStoreError: not now.
         """
-        objects = {info.key async for info in self._store.locked(self._prefix)}
-        rows = {recording.object_key: recording for recording in await self._catalogue.locked()}
-        wrong = [rows[key] for key in rows.keys() - objects]
-        wrong += await self._catalogue.of_keys(sorted(objects - rows.keys()))
+        locked = await self._catalogue.locked()
+        wrong: list[Recording] = []
+        trouble: ObjectStoreError | None = None
+        for name in self._buckets.names:
+            try:
+                wrong += await self._wrong(name, [row for row in locked if self._buckets.of_recordings(row.bucket) == name])
+            except ObjectStoreError as error:
+                trouble = trouble or error  # the other buckets must not wait for this one
         for recording in wrong:
             try:
                 await self._archive.keep_lock(recording)
             except ObjectNotFound:  # deleted meanwhile, or lost: `vedette check` tells
                 log.warning("a recording has no object that could be locked", recording=recording.id)
+        if trouble is not None:
+            raise trouble
         return len(wrong)
+
+    async def _wrong(self, bucket: str, locked: Sequence[Recording]) -> list[Recording]:
+        """Recordings of a bucket whose object is locked otherwise than they are, given the `locked` ones."""
+        store = await self._buckets.open(bucket)
+        objects = {info.key async for info in store.locked(self._prefix)}
+        rows = {recording.object_key: recording for recording in locked}
+        others = await self._catalogue.of_keys(sorted(objects - rows.keys()))
+        unlocked = [recording for recording in others if self._buckets.of_recordings(recording.bucket) == bucket]
+        return [rows[key] for key in rows.keys() - objects] + unlocked

@@ -14,14 +14,15 @@ from shared.domain.schedule import Schedule, active
 
 @dataclass(frozen=True, slots=True)
 class ChannelMode:
-    """How a channel is recorded."""
+    """How a channel is recorded, and into which bucket (as `Recording.bucket`)."""
 
     mode: RecordMode = RecordMode.ALWAYS
     schedule: Schedule | None = None
+    bucket: str = ""
 
     @classmethod
-    def of(cls, config: RecordingConfig, schedules: Mapping[str, Schedule]) -> ChannelMode:
-        return cls(config.mode, None if config.schedule is None else schedules[config.schedule])
+    def of(cls, config: RecordingConfig, schedules: Mapping[str, Schedule], bucket: str) -> ChannelMode:
+        return cls(config.mode, None if config.schedule is None else schedules[config.schedule], bucket)
 
     def kind_of(self, spans: Sequence[Span]) -> KindOf:
         def kind(start_ns: int, end_ns: int) -> Kind | None:

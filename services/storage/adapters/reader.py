@@ -7,11 +7,12 @@ import os
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
+from services.storage.adapters.buckets import Buckets
 from services.storage.adapters.finder import Finder
 from services.storage.adapters.layout import Layout
 from services.storage.core.model import Recording, State
 from shared.domain.errors import ObjectNotFound
-from shared.objects.port import CHUNK_BYTES, ObjectStore
+from shared.objects.port import CHUNK_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +26,8 @@ class Media:
 class Reader:
     """Reads recordings."""
 
-    def __init__(self, layout: Layout, finder: Finder, store: ObjectStore) -> None:
-        self._layout, self._finder, self._store = layout, finder, store
+    def __init__(self, layout: Layout, finder: Finder, buckets: Buckets) -> None:
+        self._layout, self._finder, self._buckets = layout, finder, buckets
 
     async def media(self, recording_id: str) -> Media | None:
         """None: there is no such recording, or it is being deleted."""
@@ -51,7 +52,8 @@ class Reader:
                 async for chunk in _chunks(descriptor, start, end):
                     yield chunk
                 return
-        async for chunk in self._store.get(recording.object_key, start=start, end=end):
+        store = await self._buckets.of(recording)
+        async for chunk in store.get(recording.object_key, start=start, end=end):
             yield chunk
 
     async def bytes(self, recording: Recording, start: int, end: int) -> bytes:

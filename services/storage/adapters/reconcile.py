@@ -10,12 +10,12 @@ import structlog
 
 from services.storage.adapters import disk
 from services.storage.adapters.archive import Archive
+from services.storage.adapters.buckets import Buckets
 from services.storage.adapters.catalogue import Catalogue
 from services.storage.adapters.layout import Layout
 from services.storage.core.footer import TAIL_BYTES, parse_footer
 from services.storage.core.model import Recording, State, StoredSegment
-from shared.domain.errors import ObjectNotFound, ObjectStoreUnavailable
-from shared.objects.port import ObjectStore
+from shared.domain.errors import ObjectNotFound, ObjectStoreError
 
 log = structlog.get_logger(__name__)
 
@@ -35,9 +35,9 @@ class Repair:
 class Reconciler:
     """Runs once, alone."""
 
-    def __init__(self, layout: Layout, catalogue: Catalogue, store: ObjectStore, archive: Archive) -> None:
-        self._layout, self._catalogue, self._store, self._archive = layout, catalogue, store, archive
-        self._store_away = False
+    def __init__(self, layout: Layout, catalogue: Catalogue, buckets: Buckets, archive: Archive) -> None:
+        self._layout, self._catalogue, self._buckets, self._archive = layout, catalogue, buckets, archive
+        self._away = False
 
     async def run(self) -> Repair:
         """Repair.
@@ -115,15 +115,15 @@ class Reconciler:
 
     async def _without_file(self, recording: Recording, repair: Repair) -> None:
         """The upload was done and the row not written, or the footage is gone."""
-        if self._store_away:
+        if self._away:
             return
         try:
-            found = await self._store.stat(recording.object_key)
+            found = await (await self._buckets.of(recording)).stat(recording.object_key)
         except ObjectNotFound:
             found = None
-        except ObjectStoreUnavailable as error:
-            log.warning("a recording is not on this disk, and the object store does not answer", recording=recording.id, error=str(error))
-            self._store_away = True  # the others are not asked for: each would wait for an answer
+        except ObjectStoreError as error:
+            log.warning("a recording is not on this disk, and the object store cannot be asked", recording=recording.id, error=str(error))
+            self._away = True  # the others are not asked for: each would wait for an answer
             return
         if found is not None and recording.state is State.CLOSED and found.size_bytes == recording.size_bytes:
             await self._catalogue.uploaded(recording.id)

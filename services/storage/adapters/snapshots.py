@@ -1,59 +1,65 @@
-"""Snapshots in the catalogue and in their bucket."""
+"""Snapshots in the catalogue and in their buckets."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields, replace
 
 from sqlalchemy import delete, insert, select, update
 
+from services.storage.adapters.buckets import Buckets
 from services.storage.adapters.catalogue import Catalogue
 from services.storage.adapters.ledger import Ledger
 from services.storage.adapters.tables import snapshots
 from shared.domain.errors import ObjectNotFound
-from shared.objects.port import ObjectStore
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """A stored picture. `at_ns`: when it was taken by the camera."""
+    """A stored picture. `at_ns`: when it was taken by the camera.
+
+    `bucket`: that of its storage group; empty: the one of everything that names no group (`storage.snapshots_bucket`).
+    """
 
     object_key: str
     channel: str
     at_ns: int
     size_bytes: int
+    bucket: str = ""
+
+
+_FIELDS = tuple(field.name for field in fields(Snapshot))
 
 
 class Snapshots:
     """Stores and deletes snapshots. Order of writes: object, row; of deletes: row marked, object, row."""
 
-    def __init__(self, catalogue: Catalogue, store: ObjectStore, ledger: Ledger) -> None:
-        self._catalogue, self.store, self._ledger = catalogue, store, ledger
+    def __init__(self, catalogue: Catalogue, buckets: Buckets, ledger: Ledger) -> None:
+        self._catalogue, self._buckets, self._ledger = catalogue, buckets, ledger
 
     async def add(self, snapshot: Snapshot, jpeg: bytes) -> None:
-        """Store a picture; the same key again replaces it."""
-        await self.store.put_bytes(snapshot.object_key, jpeg, content_type="image/jpeg")
+        """Store a picture; the same key again replaces it, where it lies."""
+        if await self.known([snapshot.object_key]):
+            snapshot = replace(snapshot, bucket=await self._catalogue.snapshot_bucket(snapshot.object_key))
+        store = await self._buckets.of_snapshot(snapshot.bucket)
+        await store.put_bytes(snapshot.object_key, jpeg, content_type="image/jpeg")
         async with self._catalogue.writing() as connection:
             gone = await connection.execute(
                 delete(snapshots).where(snapshots.c.object_key == snapshot.object_key).returning(snapshots.c.size_bytes)
             )
-            self._ledger.snapshot(snapshot.channel, -sum(row.size_bytes for row in gone))
-            await connection.execute(
-                insert(snapshots).values(
-                    object_key=snapshot.object_key, channel=snapshot.channel, at_ns=snapshot.at_ns, size_bytes=len(jpeg), deleting=False
-                )
-            )
-        self._ledger.snapshot(snapshot.channel, len(jpeg))
+            self._ledger.snapshot(snapshot, -sum(row.size_bytes for row in gone))
+            await connection.execute(insert(snapshots).values(**{**asdict(snapshot), "size_bytes": len(jpeg)}, deleting=False))
+        self._ledger.snapshot(snapshot, len(jpeg))
 
     async def known(self, keys: Sequence[str]) -> set[str]:
         """Which of these are in the catalogue."""
         async with self._catalogue.reading() as connection:
             return set(await connection.scalars(select(snapshots.c.object_key).where(snapshots.c.object_key.in_(keys))))
 
-    async def exists(self, key: str) -> bool:
-        """Whether the bucket has it."""
+    async def exists(self, key: str, bucket: str) -> bool:
+        """Whether the bucket (as rows name it) has it."""
         try:
-            await self.store.stat(key)
+            await (await self._buckets.of_snapshot(bucket)).stat(key)
         except ObjectNotFound:
             return False
         return True
@@ -66,19 +72,21 @@ class Snapshots:
             async with self._catalogue.writing() as connection:
                 await connection.execute(insert(snapshots), [{**asdict(snapshot), "deleting": False} for snapshot in new])
         for snapshot in new:
-            self._ledger.snapshot(snapshot.channel, snapshot.size_bytes)
+            self._ledger.snapshot(snapshot, snapshot.size_bytes)
         return len(new)
 
-    async def oldest(self, limit: int, *, deleting: bool = False, channel: str | None = None) -> list[Snapshot]:
-        """The oldest snapshots, of all channels or of one."""
+    async def oldest(self, limit: int, *, deleting: bool = False, channel: str | None = None, bucket: str | None = None) -> list[Snapshot]:
+        """The oldest snapshots, of all channels and buckets or of one."""
         async with self._catalogue.reading() as connection:
             query = (
                 select(snapshots).where(snapshots.c.deleting.is_(deleting)).order_by(snapshots.c.at_ns, snapshots.c.object_key).limit(limit)
             )
             if channel is not None:
                 query = query.where(snapshots.c.channel == channel)
+            if bucket is not None:
+                query = query.where(snapshots.c.bucket == bucket)
             rows = (await connection.execute(query)).mappings()
-            return [Snapshot(row["object_key"], row["channel"], row["at_ns"], row["size_bytes"]) for row in rows]
+            return [Snapshot(*(row[name] for name in _FIELDS)) for row in rows]
 
     async def mark(self, keys: Iterable[str]) -> None:
         async with self._catalogue.writing() as connection:
@@ -87,7 +95,7 @@ class Snapshots:
     async def remove(self, marked: Iterable[Snapshot]) -> None:
         """Finish the deletion of marked snapshots."""
         for snapshot in marked:
-            await self.store.delete(snapshot.object_key)
+            await (await self._buckets.of_snapshot(snapshot.bucket)).delete(snapshot.object_key)
             async with self._catalogue.writing() as connection:
                 await connection.execute(delete(snapshots).where(snapshots.c.object_key == snapshot.object_key))
-            self._ledger.snapshot(snapshot.channel, -snapshot.size_bytes)
+            self._ledger.snapshot(snapshot, -snapshot.size_bytes)

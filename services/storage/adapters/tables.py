@@ -40,9 +40,11 @@ recordings = Table(
     Column("object_key", Text, nullable=False, unique=True),
     Column("header_bytes", Integer, nullable=False),
     Column("sha256", String(64), nullable=False),
+    Column("bucket", String(63), nullable=False, server_default=""),
     Index(None, "channel", "start_ns"),
     Index(None, "state", "start_ns"),
     Index(None, "start_ns"),
+    Index(None, "bucket", "start_ns"),
     Index(None, "kind", "end_ns"),
 )
 
@@ -95,7 +97,9 @@ snapshots = Table(
     Column("at_ns", BigInteger, nullable=False),
     Column("size_bytes", BigInteger, nullable=False),
     Column("deleting", Boolean(create_constraint=False), nullable=False),
+    Column("bucket", String(63), nullable=False, server_default=""),
     Index(None, "at_ns"),
+    Index(None, "bucket", "at_ns"),
 )
 
 #: What a site last asked for, by channel: what of a channel that it names no more is still kept and deleted by.

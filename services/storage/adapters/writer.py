@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import structlog
 
@@ -18,7 +19,7 @@ from services.storage.adapters.ledger import Ledger
 from services.storage.adapters.modes import ChannelMode
 from services.storage.core.footer import footer
 from services.storage.core.model import Kind, Recording, Span, StoredSegment, object_key
-from services.storage.core.placing import KindOf, OpenFile, Placed, place
+from services.storage.core.placing import OpenFile, Placed, place
 from services.storage.core.recording import touches
 from services.storage.core.waiting import Head
 from shared.config.channels import RecordMode
@@ -30,6 +31,7 @@ from shared.messages import SegmentMessage
 log = structlog.get_logger(__name__)
 
 StreamKey = tuple[str, str]  # channel, stream
+PlaceThem = Callable[[OpenFile | None, Sequence[SegmentMessage]], Placed]
 
 #: Bytes per group beyond its payload: new headers, folders, the catalogue's pages.
 OVERHEAD_BYTES = 256 * 1024
@@ -164,10 +166,9 @@ class Writer:
         jobs = {}
         for key, group in groups.items():
             held = self._open.get(key)
-            kind = self._modes.get(key[0], ChannelMode()).kind_of(spans.get(key[0], ()))
-            jobs[key] = loop.run_in_executor(
-                self._pool, _place_and_write, self._layout, held.file if held else None, list(group.values()), kind, self._file_s
-            )
+            mode, file = self._modes.get(key[0], ChannelMode()), held.file if held else None
+            place_them = partial(place, kind_of=mode.kind_of(spans.get(key[0], ())), file_s=self._file_s, bucket=mode.bucket)
+            jobs[key] = loop.run_in_executor(self._pool, _place_and_write, self._layout, file, list(group.values()), place_them)
         done = await asyncio.gather(*jobs.values(), return_exceptions=True)  # all must have ended before anyone tries again
         failed = next((result for result in done if isinstance(result, BaseException)), None)
         if failed is not None:
@@ -218,7 +219,7 @@ class Writer:
             stored_bytes = sum(segment.size_bytes for segment in one.added)
             for id_, recording in one.changed.items():
                 grown = sum(segment.size_bytes for segment in one.added if segment.recording_id == id_)
-                self._ledger.recording(key[0], grown + (recording.header_bytes if id_ in one.new else 0), locked=recording.locked)
+                self._ledger.recording(recording, grown + (recording.header_bytes if id_ in one.new else 0), locked=recording.locked)
             metrics.SEGMENTS.labels(key[0]).inc(len(one.added))
             metrics.BYTES.labels(key[0]).inc(stored_bytes)
             metrics.UNWANTED.inc(one.unwanted)
@@ -271,12 +272,12 @@ def need_bytes(messages: Sequence[SegmentMessage]) -> int:
     return sum(len(message.payload) for message in messages) + OVERHEAD_BYTES
 
 
-def _place_and_write(layout: Layout, file: OpenFile | None, messages: Sequence[SegmentMessage], kind: KindOf, file_s: float) -> Placed:
+def _place_and_write(layout: Layout, file: OpenFile | None, messages: Sequence[SegmentMessage], place_them: PlaceThem) -> Placed:
     whole: list[SegmentMessage] = []
     damaged: list[SegmentMessage] = []
     for message in messages:
         (whole if hashlib.sha256(message.payload).hexdigest() == message.sha256 else damaged).append(message)
-    placed = place(file, whole, kind, file_s)
+    placed = place_them(file, whole)
     placed.refused += [(message, "its bytes differ from its sha256") for message in damaged]
     for id_, (at, buffers) in placed.writes.items():
         path = layout.path(placed.changed[id_])

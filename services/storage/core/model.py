@@ -30,7 +30,10 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """One recording file. Times UTC; `header_bytes`: where its first fragment begins; `sha256`: of the closed file."""
+    """One recording file. Times UTC; `header_bytes`: where its first fragment begins; `sha256`: of the closed file.
+
+    `bucket`: that of its storage group; empty: the one of everything that names no group (`storage.bucket`).
+    """
 
     id: str
     device: str
@@ -52,6 +55,7 @@ class Recording:
     object_key: str
     header_bytes: int
     sha256: str = ""
+    bucket: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,6 +36,7 @@ class Placed:
 
     Attributes:
         file: the file that is open afterwards.
+        bucket: of files that begin here.
         ended: recordings that take no more segments.
         changed: recordings as they now are, by id; `new`: ids of those that begin here.
         writes: per recording id: at which byte, and what.
@@ -44,6 +45,7 @@ class Placed:
     """
 
     file: OpenFile | None
+    bucket: str = ""
     ended: list[str] = field(default_factory=list)
     changed: dict[str, Recording] = field(default_factory=dict)
     new: list[str] = field(default_factory=list)
@@ -53,9 +55,9 @@ class Placed:
     unwanted: int = 0
 
 
-def place(file: OpenFile | None, messages: Iterable[SegmentMessage], kind_of: KindOf, file_s: float) -> Placed:
-    """Place segments of one channel and stream, in order, behind `file`."""
-    placed = Placed(file)
+def place(file: OpenFile | None, messages: Iterable[SegmentMessage], kind_of: KindOf, file_s: float, bucket: str = "") -> Placed:
+    """Place segments of one channel and stream, in order, behind `file`. `bucket`: of files that begin here."""
+    placed = Placed(file, bucket)
     for message in messages:
         kind = kind_of(message.start_ns, message.end_ns)
         if kind is None:
@@ -116,7 +118,7 @@ def _begin(placed: Placed, message: SegmentMessage, header: Header, found: Seque
         start_ns=message.start_ns, end_ns=message.start_ns, size_bytes=len(start), frames=0, codec=message.codec.value,
         width=message.width, height=message.height, audio_codec=message.audio_codec or "", parameters=message.parameters, kind=kind,
         state=State.OPEN, locked=False, object_key=object_key(message.device, message.channel, message.stream.value, message.start_ns),
-        header_bytes=len(start),
+        header_bytes=len(start), bucket=placed.bucket,
     )  # fmt: skip
     empty = OpenFile(recording, message.session, message.sequence - 1, 0, 0, 0, {})
     old = placed.file

@@ -1,12 +1,13 @@
 """What is deleted, and when. Pure; the writer and the cleaner both ask here, with the same limits.
 
-Scopes of "oldest first": the whole store; in quota mode each channel. Locked items are never chosen, whatever the need.
+Scopes of "oldest first": the whole store; a storage group with a limit of its own; in quota mode each channel. Locked items are never
+chosen, whatever the need.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
@@ -40,6 +41,7 @@ class Limits:
         min_free_bytes: left free on the disk.
         max_bytes: all items together; None: what the disk has.
         quotas: bytes per channel, in quota mode; locked items do not count.
+        groups: bytes per bucket of storage groups that have a limit of their own; locked items do not count.
         keep_ns: how long per channel; a channel that is not named keeps for ever.
         spool_bytes: what a spool on the same disk may hold while storage takes nothing; 0: there is none.
     """
@@ -50,6 +52,7 @@ class Limits:
     quotas: Mapping[str, int] = field(default_factory=dict)
     keep_ns: Mapping[str, int] = field(default_factory=dict)
     spool_bytes: int = 0
+    groups: Mapping[str, int] = field(default_factory=dict)
 
 
 def with_channels(limits: Limits, channels: Mapping[str, ChannelLimits], *, quota_mode: bool) -> Limits:
@@ -72,7 +75,7 @@ class Space:
 class Item:
     """Something that can be deleted as a whole: a closed recording file or a snapshot.
 
-    `on_disk`: deleting it frees space on this disk (else only in the object store).
+    `on_disk`: deleting it frees space on this disk (else only in the object store). `bucket`: as `Recording.bucket`.
     """
 
     id: str
@@ -83,6 +86,7 @@ class Item:
     locked: bool = False
     on_disk: bool = True
     kind: Kind = Kind.GENERAL
+    bucket: str = ""
 
 
 class Why(StrEnum):
@@ -90,6 +94,7 @@ class Why(StrEnum):
 
     SPACE = "overwritten"
     QUOTA = "quota"
+    GROUP = "storage group"
     EXPIRED = "expired"
     UNCLAIMED = "no alarm"
 
@@ -144,7 +149,7 @@ def is_low(space: Space, limits: Limits) -> bool:
 
 
 def select(items: Iterable[Item], limits: Limits, space: Space, need_bytes: int, now_ns: int) -> list[Victim]:
-    """What to delete now, in order: what nobody wants, what has expired, what is over its quota, then the oldest for room.
+    """What to delete now, in order: what nobody wants, what has expired, what is over its quota or group, then the oldest for room.
 
     Args:
         items: all closed files and snapshots; open files are never chosen.
@@ -152,6 +157,8 @@ def select(items: Iterable[Item], limits: Limits, space: Space, need_bytes: int,
     """
     known = list(items)
     retired = retire(known, limits, now_ns)
+    gone = {victim.item.id for victim in retired}
+    retired += trim([item for item in known if item.id not in gone], limits)
     gone = {victim.item.id for victim in retired}
     freed = Space(
         space.free_bytes + sum(victim.item.size_bytes for victim in retired if victim.item.on_disk),
@@ -170,7 +177,21 @@ def retire(items: Iterable[Item], limits: Limits, now_ns: int, usage: Mapping[st
     remaining = sorted((item for item in items if not item.locked), key=_age)
     victims = _outdated(remaining, limits, now_ns)
     gone = {victim.item.id for victim in victims}
-    return victims + _over_quota([item for item in remaining if item.id not in gone], limits, usage, victims)
+    left = None if usage is None else defaultdict(int, usage)
+    if left is not None:
+        for victim in victims:
+            left[victim.item.channel] -= victim.item.size_bytes
+    rest = [item for item in remaining if item.id not in gone]
+    return victims + _beyond(rest, limits.quotas, lambda item: item.channel, Why.QUOTA, left)
+
+
+def trim(items: Iterable[Item], limits: Limits, usage: Mapping[str, int] | None = None) -> list[Victim]:
+    """The oldest of each storage group that holds more than its own limit.
+
+    Args:
+        usage: unlocked bytes per bucket where `items` are only some of them (of groups over their limits: the oldest).
+    """
+    return _beyond(sorted((item for item in items if not item.locked), key=_age), limits.groups, lambda item: item.bucket, Why.GROUP, usage)
 
 
 def make_room(items: Iterable[Item], limits: Limits, space: Space, need_bytes: int) -> list[Victim]:
@@ -200,20 +221,20 @@ def _outdated(items: Sequence[Item], limits: Limits, now_ns: int) -> list[Victim
     return found
 
 
-def _over_quota(items: Sequence[Item], limits: Limits, usage: Mapping[str, int] | None, already: Sequence[Victim]) -> list[Victim]:
+def _beyond(
+    items: Sequence[Item], most: Mapping[str, int], scope: Callable[[Item], str], why: Why, usage: Mapping[str, int] | None
+) -> list[Victim]:
+    """Of each scope that has more than its `most` bytes: its oldest. `items`: oldest first, all of them where there is no `usage`."""
     used: defaultdict[str, int] = defaultdict(int, usage or {})
     if usage is None:
         for item in items:
-            used[item.channel] += item.size_bytes
-    else:
-        for victim in already:
-            used[victim.item.channel] -= victim.item.size_bytes
+            used[scope(item)] += item.size_bytes
     found = []
-    for item in items:  # oldest first
-        quota = limits.quotas.get(item.channel)
-        if quota is not None and used[item.channel] > quota:
-            found.append(Victim(item, Why.QUOTA))
-            used[item.channel] -= item.size_bytes
+    for item in items:
+        limit = most.get(scope(item))
+        if limit is not None and used[scope(item)] > limit:
+            found.append(Victim(item, why))
+            used[scope(item)] -= item.size_bytes
     return found
 
 

@@ -113,6 +113,47 @@ def test_all_problems_come_at_once_in_the_order_of_the_file() -> None:
     ]
 
 
+def test_storage_groups_fit() -> None:
+    text = """storage:
+  bucket: main
+  quota_mode: true
+  when_full: stop
+  groups:
+    archive: {bucket: main, max_bytes: 20000000}
+    second: {bucket: main-locked}
+    third: {bucket: far}
+    fourth: {bucket: far-locked}
+    fifth: {bucket: far}
+    sixth: {bucket: snapshots}
+channels:
+  - id: a
+    number: 1
+    main: {url: rtsp://cam/1}
+    recording: {group: archiv}
+  - id: b
+    number: 2
+    main: {url: rtsp://cam/2}
+    recording: {group: third, snapshots_group: fither}
+"""
+    assert problems(text) == [
+        "site.yml:6: storage.groups.archive.bucket: the bucket 'main' is that of `storage.bucket`; give each one its own",
+        "site.yml:6: storage.groups.archive.max_bytes: a group overwrites its own oldest, but `when_full` is `stop`: leave one of them out",
+        "site.yml:6: storage.groups.archive.max_bytes: room is shared out by groups or by channels (`quota_mode`), not by both",
+        "site.yml:7: storage.groups.second.bucket: the bucket 'main-locked' is where locked recordings of `storage.bucket` lie; choose another name",
+        "site.yml:9: storage.groups.fourth.bucket: the bucket 'far-locked' is where locked recordings of the storage group 'third' lie; choose another name",
+        "site.yml:10: storage.groups.fifth.bucket: the bucket 'far' is that of the storage group 'third'; give each one its own",
+        "site.yml:11: storage.groups.sixth.bucket: the bucket 'snapshots' is that of `storage.snapshots_bucket`; give each one its own",
+        "site.yml:16: channels[0].recording.group: there is no storage group 'archiv'; did you mean `archive`?",
+        "site.yml:20: channels[1].recording.snapshots_group: there is no storage group 'fither'; did you mean `fifth`?",
+    ]
+
+
+def test_a_storage_group_whose_locked_bucket_is_anothers_is_refused() -> None:
+    text = "storage:\n  groups:\n    a: {bucket: far-locked}\n    b: {bucket: far}\n"
+    what = "locked recordings of this group would lie in 'far-locked', the bucket of the storage group 'a'; choose another name"
+    assert problems(text) == [f"site.yml:4: storage.groups.b.bucket: {what}"]
+
+
 def test_names_that_lead_nowhere_are_told_where_they_are_written() -> None:
     text = """
 schedules:
