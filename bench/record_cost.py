@@ -32,7 +32,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 WARM_UP_S = 6.0
-BIT_RATE, FPS, GOP, CLIP_S = "4M", 25, 50, 12
+MBIT, FPS, GOP, CLIP_S = 4.0, 25, 50, 12
 
 
 @dataclass(frozen=True)
@@ -43,11 +43,12 @@ class Cost:
     mib: float
 
 
-def make_clip(file: Path) -> None:
-    """A 1080p25 H.264 clip of 4 Mbit/s constant bit rate with a GOP of 2 s and no B-frames, as cameras send it."""
+def make_clip(file: Path, mbit: float = MBIT) -> None:
+    """A 1080p25 H.264 clip of `mbit` Mbit/s constant bit rate with a GOP of 2 s and no B-frames, as cameras send it."""
     source = f"testsrc2=size=1920x1080:rate={FPS}:duration={CLIP_S},noise=alls=12:allf=t"
     codec = ["-c:v", "libx264", "-preset", "veryfast", "-bf", "0", "-g", str(GOP), "-keyint_min", str(GOP), "-sc_threshold", "0"]
-    rate = ["-b:v", BIT_RATE, "-maxrate", BIT_RATE, "-bufsize", BIT_RATE, "-pix_fmt", "yuv420p"]
+    bit_rate = f"{mbit:g}M"
+    rate = ["-b:v", bit_rate, "-maxrate", bit_rate, "-bufsize", bit_rate, "-pix_fmt", "yuv420p"]
     subprocess.run(["ffmpeg", "-v", "error", "-y", "-f", "lavfi", "-i", source, *codec, *rate, str(file)], check=True)
 
 

@@ -26,9 +26,8 @@ USER, PASSWORD = "vedette", "vedette-tests-secret"
 _DEBIAN = Path("/usr/lib/postgresql")
 _START_S, _STOP_S = 60.0, 20.0
 
-#: Small, and quick to write: tests stop the server, never the machine.
+#: Small.
 _SETTINGS = {
-    "fsync": "off",
     "shared_buffers": "16MB",
     "max_connections": "100",
     "unix_socket_directories": "",
@@ -43,17 +42,22 @@ class PostgresMissing(Exception):
 
 @dataclass
 class PostgresServer:
-    """A running server. `port`: on loopback, the same after `restart`."""
+    """A running server. `port`: on loopback, the same after `restart`. `durable`: what it commits survives a power cut."""
 
     port: int
     folder: Path
     programs: Path
     process: subprocess.Popen[bytes]
+    durable: bool
     _numbers: Iterator[int] = field(default_factory=itertools.count)
 
     @classmethod
-    def start(cls) -> PostgresServer:
-        """Raises: PostgresMissing."""
+    def start(cls, *, durable: bool = False) -> PostgresServer:
+        """Quick to write unless `durable`: tests stop the server, never the machine.
+
+        Raises:
+            PostgresMissing.
+        """
         programs = _programs()
         folder = Path(tempfile.mkdtemp(prefix="vedette-postgres-"))
         secret = folder / "password"
@@ -65,7 +69,7 @@ class PostgresServer:
             check=True, capture_output=True, timeout=_START_S, cwd=folder, **_unprivileged(),
         )  # fmt: skip
         port = free_port()
-        server = cls(port, folder, programs, _launch(programs, folder, port))
+        server = cls(port, folder, programs, _launch(programs, folder, port, durable), durable)
         server._wait()
         return server
 
@@ -86,7 +90,7 @@ class PostgresServer:
     def restart(self) -> None:
         """After `kill`: the same data, the same port. Nothing happens when it runs."""
         if self.process.poll() is not None:
-            self.process = _launch(self.programs, self.folder, self.port)
+            self.process = _launch(self.programs, self.folder, self.port, self.durable)
             self._wait()
 
     def stop(self) -> None:
@@ -110,8 +114,9 @@ class PostgresServer:
         raise RuntimeError(f"PostgreSQL did not start:\n{log}")
 
 
-def _launch(programs: Path, folder: Path, port: int) -> subprocess.Popen[bytes]:
-    settings = [text for name, value in _SETTINGS.items() for text in ("-c", f"{name}={value}")]
+def _launch(programs: Path, folder: Path, port: int, durable: bool) -> subprocess.Popen[bytes]:
+    wanted = _SETTINGS | {"fsync": "on" if durable else "off"}
+    settings = [text for name, value in wanted.items() for text in ("-c", f"{name}={value}")]
     command: list[str | Path] = [programs / "postgres", "-D", folder / "data", "-p", str(port), *settings]
     with (folder / "server.log").open("ab") as log:
         process: subprocess.Popen[bytes] = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder, **_unprivileged())
