@@ -20,9 +20,10 @@ from shared.faust.worker import Outgoing, Worker
 from shared.messages import DetectionsMessage
 from shared.report import Reporter
 from shared.service import Runtime
-from shared.topics import DETECTIONS
+from shared.topics import DETECTIONS, EVENTS
 from tests.support.kafka import KafkaMissing, KafkaServer
 from tests.support.ports import free_port
+from tests.support.stuck_worker import event
 from tests.support.waiting import until
 
 pytestmark = [pytest.mark.integration, pytest.mark.servers, pytest.mark.timeout(240)]
@@ -36,7 +37,7 @@ def message(sequence: int) -> DetectionsMessage:
 
 def worker(broker: KafkaServer, folder: Path, how: str) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "tests.support.stuck_worker", broker.address, str(folder), how]
-    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE)
+    return subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
 
 async def test_a_stuck_worker_ends_its_process_and_the_next_handles_what_it_had_in_hand(broker: KafkaServer, tmp_path: Path) -> None:
@@ -55,6 +56,32 @@ async def test_a_stuck_worker_ends_its_process_and_the_next_handles_what_it_had_
             assert await asyncio.to_thread(lambda: next(line for line in lines if b"handled" in line)) == b"handled 1\n"
             working.kill()
     finally:
+        await bus.stop()
+
+
+async def test_who_waits_for_a_broker_that_went_away_is_not_stuck(own_broker: KafkaServer, tmp_path: Path) -> None:
+    """To start again would not bring it back, and what is in hand is told when it is."""
+    bus = KafkaBus(KafkaConfig(brokers=(own_broker.address,)), SystemClock(), client_id="test")
+    await bus.start()
+    waiting = worker(own_broker, tmp_path, "tells")
+    try:
+        await bus.producer.publish(DETECTIONS, message(1))
+        events = await bus.consumer([EVENTS], group=None)
+        assert waiting.stdin is not None
+        assert waiting.stdout is not None
+        lines = iter(waiting.stdout.readline, b"")
+        await asyncio.to_thread(lambda: next(line for line in lines if b"handled" in line))
+        await asyncio.to_thread(own_broker.kill)
+        waiting.stdin.write(b"\n")
+        waiting.stdin.flush()
+        with pytest.raises(subprocess.TimeoutExpired):  # it lives on for thrice the time after which it would be stuck
+            await asyncio.to_thread(waiting.wait, 15)
+        await asyncio.to_thread(own_broker.restart)
+        told = await until(lambda: events.poll(timeout_s=1), "the event is told")
+        assert [record.message for record in told] == [event(1)]
+    finally:
+        waiting.kill()
+        await asyncio.to_thread(waiting.communicate)
         await bus.stop()
 
 

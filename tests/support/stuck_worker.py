@@ -1,6 +1,7 @@
 """A worker that gets stuck: `python -m tests.support.stuck_worker BROKER DATA_DIR HOW`.
 
-HOW: `waits` (its handler never ends), `blocks` (nor lets anything else run), `works`. Prints the sequence of what it has handled.
+HOW: `waits` (its handler never ends), `blocks` (nor lets anything else run), `works`, `tells` (waits for a line on its input, then tells an
+event). Prints the sequence of what it has handled.
 """
 
 from __future__ import annotations
@@ -17,10 +18,15 @@ from shared.config.services import KafkaBus as KafkaConfig
 from shared.config.site import SiteConfig
 from shared.domain.clock import SystemClock
 from shared.faust.worker import Outgoing, Worker
-from shared.messages import DetectionsMessage
+from shared.messages import DetectionsMessage, EventKind, EventMessage, EventPhase
 from shared.report import Reporter
 from shared.service import Runtime
-from shared.topics import DETECTIONS
+from shared.topics import DETECTIONS, EVENTS
+
+
+def event(number: int) -> EventMessage:
+    facts = {"kind": EventKind.TRIPWIRE, "source": "line", "phase": EventPhase.STARTED, "start_ns": 1, "at_ns": 1}
+    return EventMessage.model_validate({"channel": "cam", "channel_number": number, "event_id": "told", **facts})
 
 
 async def main(broker: str, data_dir: Path, how: str) -> None:
@@ -31,6 +37,9 @@ async def main(broker: str, data_dir: Path, how: str) -> None:
             threading.Event().wait()
         sys.stdout.write(f"handled {message.frame_sequence}\n")
         sys.stdout.flush()
+        if how == "tells":
+            await asyncio.to_thread(sys.stdin.readline)
+            return [Outgoing(EVENTS, event(message.channel_number))]
         return []
 
     clock = SystemClock()
