@@ -103,7 +103,7 @@ class Wiring:
     async def reconfigure(self, site: SiteConfig) -> dict[str, str]:
         """Have the services run by `site`, those too that start later; by name, why one refused and goes on as before. Not concurrent
         with itself."""
-        self._site = site
+        self._site = site = _where_it_is(site, self._site)
         able = {name: service for name, service in self.services.items() if isinstance(service, Reconfigurable)}
         taken = await asyncio.gather(*(one.reconfigure(self._site_of(name)) for name, one in able.items()), return_exceptions=True)
         for name, result in zip(able, taken, strict=True):
@@ -292,6 +292,12 @@ class Wiring:
         except Exception as error:  # the boundary: one service that fails to stop must not keep the others from stopping
             tell(name, "failed while it stopped; the log says more")
             log.error("a service failed while it stopped", service=name, exc_info=error)
+
+
+def _where_it_is(site: SiteConfig, running: SiteConfig) -> SiteConfig:
+    """`site` with its page where that listens: the port may have been any free one."""
+    console = site.console.model_copy(update={"host": running.console.host, "port": running.console.port})
+    return site.model_copy(update={"console": console})
 
 
 def _absent(name: str, error: ModuleNotFoundError) -> Exception:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 
 import structlog
 from fastapi import APIRouter
@@ -15,6 +16,7 @@ from services.console.http import HealthOf, create_app
 from services.console.live import Hub
 from services.console.passwords import Passwords
 from services.console.state import LiveState
+from shared.config.site import SiteConfig
 from shared.http.server import HttpServer, listen, url_of
 from shared.service import Health, Runtime
 from shared.supervise import Supervisor
@@ -35,8 +37,7 @@ class ConsoleService:
         self._hub = Hub(runtime.bus, runtime.clock, self._state, self._authority, self._supervisor)
         self._forwarding = Forwarding(runtime.site.internal, absent)
         self._elsewhere = Elsewhere(runtime.site.internal, absent, runtime.clock, self._supervisor)
-        app = create_app(
-            site=runtime.site,
+        self._gate = create_app(
             clock=runtime.clock,
             authority=self._authority,
             hub=self._hub,
@@ -45,7 +46,7 @@ class ConsoleService:
             health=health,
             elsewhere=self._elsewhere,
         )
-        self._server = HttpServer(app, "console.http", proxies=console.trusted_proxies, websockets=True)
+        self._server = HttpServer(self._gate, "console.http", websockets=True)
         self._url = ""
 
     @property
@@ -80,6 +81,13 @@ class ConsoleService:
         await self._forwarding.close()
         await self._elsewhere.close()
         self._passwords.close()
+
+    async def reconfigure(self, site: SiteConfig) -> None:
+        """Show `site` from here on, on open pages too. Who is logged in stays so; it listens where it did. Not concurrent with itself."""
+        self._runtime = replace(self._runtime, site=site)
+        self._authority.reconfigure(site.console.session_hours)
+        self._gate.reconfigure(site.console)
+        await self._hub.reconfigure(self._state.reconfigure(site))
 
     def health(self) -> Health:
         """Whether the page is served and the live loops run."""

@@ -49,12 +49,16 @@ class Authority:
 
     def __init__(self, passwords: Passwords, clock: Clock, session_hours: float, reporter: Reporter | None = None) -> None:
         self._passwords, self._clock, self._reporter = passwords, clock, reporter
-        self.sessions = SessionStore(seconds_to_ns(session_hours * 3600))
+        self.sessions = SessionStore(_lifetime_ns(session_hours))
         self._locks = Throttle()
         self._pace = Pace()
         # Prometheus sends the password with every scrape: the last right one is remembered as a keyed digest.
         self._basic_key = secrets.token_bytes(32)
         self._basic_digest = b""
+
+    def reconfigure(self, session_hours: float) -> None:
+        """Sessions that are opened from here on last so long; those that are open stay as they are."""
+        self.sessions.live_for(_lifetime_ns(session_hours))
 
     async def login(self, user: str, password: str, client: Client) -> Login:
         """Open a session.
@@ -132,6 +136,10 @@ class Authority:
     async def _tell(self, text: str) -> None:
         if self._reporter is not None:
             await self._reporter.tell("login.locked", text)
+
+
+def _lifetime_ns(hours: float) -> int:
+    return seconds_to_ns(hours * 3600)
 
 
 def _turned_away(wait_s: float) -> LoginLocked:

@@ -9,15 +9,18 @@ import json
 import re
 from collections.abc import Mapping
 from http.cookies import CookieError, SimpleCookie
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from services.console.auth import COOKIE, Authority, LoginLocked
 from services.console.core.clients import Client, Clients
 from services.console.passwords import TooManyChecks
+from shared.config.services import ConsoleConfig
 
 log = structlog.get_logger(__name__)
 
@@ -63,16 +66,27 @@ class Gate:
     Args:
         app: everything else.
         authority: who decides.
-        clients: tells visitors apart.
-        public_url: how others reach this page, when that differs from what requests say of themselves (a TLS proxy).
+        console: whose word on a visitor's address is taken, and how others reach this page when that differs from what requests say of
+            themselves (a TLS proxy).
     """
 
-    def __init__(self, app: ASGIApp, authority: Authority, clients: Clients, public_url: str = "") -> None:
-        self._app, self._authority, self._clients = app, authority, clients
+    def __init__(self, app: ASGIApp, authority: Authority, console: ConsoleConfig) -> None:
+        self._app, self._authority = app, authority
+        self.reconfigure(console)
+
+    def reconfigure(self, console: ConsoleConfig) -> None:
+        """For requests that come from here on."""
+        proxies = console.trusted_proxies
+        self._clients = Clients(proxies)
+        self._public_origin = _origin_of(console.public_url)
         self._warned = False
-        self._public_origin = _origin_of(public_url)
+        # Nobody's word otherwise: else anybody could choose the address he is known by.
+        self._entry: Any = ProxyHeadersMiddleware(cast("Any", self._pass), list(proxies)) if proxies else self._pass
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._entry(scope, receive, send)
+
+    async def _pass(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return

@@ -11,10 +11,8 @@ from fastapi import Path as PathParameter
 from fastapi.responses import FileResponse, JSONResponse
 from fastapi.staticfiles import StaticFiles
 from prometheus_client import CONTENT_TYPE_LATEST
-from starlette.types import ASGIApp
 
 from services.console.auth import COOKIE, Authority, LoginLocked, LoginRefused
-from services.console.core.clients import Clients
 from services.console.elsewhere import Elsewhere
 from services.console.gate import Gate
 from services.console.live import Hub
@@ -30,7 +28,6 @@ from services.console.models import (
 )
 from services.console.passwords import TooManyChecks
 from services.console.state import LiveState
-from shared.config.site import SiteConfig
 from shared.domain.clock import Clock
 from shared.http import problems
 from shared.obs.metrics import exposition
@@ -44,7 +41,6 @@ HealthOf = Callable[[], Mapping[str, Health]]
 
 def create_app(
     *,
-    site: SiteConfig,
     clock: Clock,
     authority: Authority,
     hub: Hub,
@@ -52,7 +48,7 @@ def create_app(
     routers: Sequence[APIRouter],
     health: HealthOf,
     elsewhere: Elsewhere,
-) -> ASGIApp:
+) -> Gate:
     """The application behind its gate."""
     app = FastAPI(
         title="Vedette",
@@ -62,18 +58,16 @@ def create_app(
         redoc_url=None,
         max_body_size=_MAX_BODY_BYTES,
     )
-    app_routes = (_session_routes(site, authority, hub), _state_routes(site, clock, hub, state, health, elsewhere), _probe_routes(health))
+    app_routes = (_session_routes(state, authority, hub), _state_routes(clock, hub, state, health, elsewhere), _probe_routes(health))
     for router in (*routers, *app_routes):
         app.include_router(router)
     _add_page(app)
     problems.install(app, state.clean)
-    return Gate(app, authority, Clients(site.console.trusted_proxies), site.console.public_url)
+    return Gate(app, authority, state.site.console)
 
 
-def _session_routes(site: SiteConfig, authority: Authority, hub: Hub) -> APIRouter:
+def _session_routes(state: LiveState, authority: Authority, hub: Hub) -> APIRouter:
     router = APIRouter(tags=["session"])
-    seconds = round(site.console.session_hours * 3600)
-    secure = site.console.public_url.lower().startswith("https://")
     refusals: dict[int | str, dict[str, object]] = {status: {"model": Problem} for status in (401, 429, 503)}
 
     @router.post("/api/session", responses=refusals)
@@ -91,8 +85,10 @@ def _session_routes(site: SiteConfig, authority: Authority, hub: Hub) -> APIRout
         if old is not None:  # who logs in again leaves the session before
             authority.logout(old)
             hub.close_session(old)
+        console = state.site.console
+        secure = request.url.scheme == "https" or console.public_url.lower().startswith("https://")
         response.set_cookie(
-            COOKIE, login.token, max_age=seconds, httponly=True, samesite="strict", secure=secure or request.url.scheme == "https"
+            COOKIE, login.token, max_age=round(console.session_hours * 3600), httponly=True, samesite="strict", secure=secure
         )
         return SessionAnswer(user=login.session.user)
 
@@ -113,13 +109,13 @@ def _session_routes(site: SiteConfig, authority: Authority, hub: Hub) -> APIRout
     return router
 
 
-def _state_routes(site: SiteConfig, clock: Clock, hub: Hub, state: LiveState, health: HealthOf, elsewhere: Elsewhere) -> APIRouter:
+def _state_routes(clock: Clock, hub: Hub, state: LiveState, health: HealthOf, elsewhere: Elsewhere) -> APIRouter:
     router = APIRouter(prefix="/api", tags=["state"])
 
     @router.get("/site")
     async def get_site(request: Request) -> SiteAnswer:
         """The site: channels, rules' geometry; no addresses, no secrets."""
-        return site_answer(site, request.state.user)
+        return site_answer(state.site, request.state.user)
 
     @router.get("/status")
     async def get_status() -> StatusAnswer:

@@ -110,8 +110,22 @@ class Hub:
                 self._joined[name] = await self._bus.consumer(topics, group=None)
             self._supervisor.spawn(f"console.{name}", partial(self._read, name, topics, take))
         for channel in self._state.channels:
-            self._supervisor.spawn(f"console.pictures.{channel}", partial(self._show, channel))
+            self._begin_to_show(channel)
         self._supervisor.spawn("console.sessions", self._watch_sessions)
+
+    def _begin_to_show(self, channel: str) -> None:
+        self._supervisor.spawn(_pictures_of(channel), partial(self._show, channel))
+
+    async def reconfigure(self, told: Text) -> None:
+        """The channels are those of the state from here on; every page is `told`."""
+        before, now = self.pictures.channels, frozenset(self._state.channels)
+        for channel in before - now:
+            await self._supervisor.cancel(_pictures_of(channel))
+        self.pictures.reconfigure(self._state.channels)
+        for channel in now - before:
+            self._begin_to_show(channel)
+        for viewer in self._viewers:
+            viewer.tell(told)
 
     async def stop(self) -> None:
         """Idempotent."""
@@ -175,7 +189,6 @@ class Hub:
             await viewer.wake.wait()
 
     async def _receive(self, viewer: Viewer, socket: WebSocket) -> None:
-        known = frozenset(self._state.channels)
         while True:
             try:
                 request = _REQUEST.validate_json(await socket.receive_text())
@@ -183,7 +196,7 @@ class Hub:
                 viewer.tell(Text(None, envelope("error", '{"detail":"this message was not understood"}')))
                 continue
             if isinstance(request, Subscribe):
-                wanted = {channel: request.max_fps for channel in request.channels if channel in known}
+                wanted = {channel: request.max_fps for channel in request.channels if channel in self.pictures.channels}
                 viewer.outbox.subscribe(wanted, request.window)
                 for channel in wanted:
                     self.pictures.nudge(channel)
@@ -234,3 +247,8 @@ class Hub:
             for viewer in self._viewers:
                 if not self._authority.still_open(viewer.session):
                     viewer.close(LOGGED_OUT)
+
+
+def _pictures_of(channel: str) -> str:
+    """The name of a channel's loop."""
+    return f"console.pictures.{channel}"

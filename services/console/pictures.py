@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -54,7 +55,7 @@ class _Channel:
 class Pictures:
     """The newest picture of every channel."""
 
-    def __init__(self, channels: tuple[str, ...], clock: Clock) -> None:
+    def __init__(self, channels: Iterable[str], clock: Clock) -> None:
         self._channels = {channel: _Channel() for channel in channels}
         self._clock = clock
         self._threads: ThreadPoolExecutor | None = None
@@ -67,6 +68,14 @@ class Pictures:
         if self._threads is not None:
             self._threads.shutdown(cancel_futures=True)
             self._threads = None
+
+    @property
+    def channels(self) -> frozenset[str]:
+        return frozenset(self._channels)
+
+    def reconfigure(self, channels: Iterable[str]) -> None:
+        """These channels from here on; those that stay keep their picture."""
+        self._channels = {channel: self._channels.get(channel) or _Channel() for channel in channels}
 
     def offer(self, frame: FrameMessage) -> None:
         """A new frame; the one before is forgotten."""

@@ -47,14 +47,33 @@ class LiveState:
     """The latest status per channel and count per rule. Messages about channels that the site does not have are ignored."""
 
     def __init__(self, site: SiteConfig) -> None:
-        self._numbers = {channel.id: channel.number for channel in site.channels}
-        self._secrets = tuple(secrets_of(site.model_dump()))
         self._reported: dict[str, dict[StreamKind, ChannelStatus]] = {}
-        self._analysed = {channel.id for channel in site.channels if channel.analysis.enabled}
         self._first_frame_ns: dict[str, int] = {}
         self._frame_ns: dict[str, int] = {}
         self._boxes_ns: dict[str, int] = {}
         self._counts: dict[tuple[str, str], str] = {}
+        self._take_site(site)
+
+    def _take_site(self, site: SiteConfig) -> None:
+        self.site = site
+        self._secrets = tuple(secrets_of(site.model_dump()))
+        self._numbers = {channel.id: channel.number for channel in site.channels}
+        self._analysed = {channel.id for channel in site.channels if channel.analysis.enabled}
+
+    def reconfigure(self, site: SiteConfig) -> Text:
+        """Show `site` from here on; what is known of channels and rules that stay is kept. Returns what tells the pages."""
+        before = secrets_of(self.site.model_dump())
+        self._take_site(site)
+        self._secrets = tuple(dict.fromkeys((*self._secrets, *before)))  # a service that has not taken it yet may still tell the old ones
+        for known in (self._first_frame_ns, self._frame_ns, self._boxes_ns):
+            for channel in known.keys() - self._analysed:  # analysed again later, it is measured anew
+                del known[channel]
+        for channel in self._reported.keys() - self._numbers.keys():
+            del self._reported[channel]
+        rules = {(channel.id, rule.id) for channel in site.channels for rule in channel.rules}
+        for rule in self._counts.keys() - rules:
+            del self._counts[rule]
+        return Text("site", envelope("site", "{}"))
 
     @property
     def channels(self) -> tuple[str, ...]:

@@ -20,12 +20,16 @@ _NOT_SET = object()
 
 #: Each process has these from its own file: they say how it reaches the others.
 DEPLOYMENT = ("bus", "objects", "database", "data_dir", "internal")
+#: And of these sections these keys.
+OWN_KEYS: Mapping[str, tuple[str, ...]] = {"device": ("id",), "console": ("host", "port")}
 _FROZEN: tuple[tuple[Location, str], ...] = (
     (("bus",), "each process reaches the broker by its own file"),
     (("objects",), "recordings would stay behind in the old store"),
     (("database",), "catalogue and alarm book would stay behind in the old database"),
     (("data_dir",), "spool and open recordings would stay behind in the old folder"),
     (("internal",), "each process listens, and reaches the others, by its own file"),
+    (("console", "host"), "the console listens by its own file"),
+    (("console", "port"), "the console listens by its own file"),
     (("device", "id"), "recordings and alarms carry it"),
     (("storage", "bucket"), "recordings would stay behind in the old bucket"),
     (("storage", "snapshots_bucket"), "snapshots would stay behind in the old bucket"),
@@ -33,7 +37,7 @@ _FROZEN: tuple[tuple[Location, str], ...] = (
 _STOP_FIRST = "stop the services, change it in their files, start them"
 #: Taken when the service starts the next time, and by whom.
 _AT_START: tuple[tuple[Location, str], ...] = (
-    (("console",), "console"),
+    (("console", "public_url"), "alarms"),
     (("analytics",), "analytics"),
     (("ingest", "spool_max_bytes"), "ingest"),
     (("ingest", "catch_up_bytes_per_s"), "ingest"),

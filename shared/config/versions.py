@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from shared.config.diff import DEPLOYMENT, refusals
+from shared.config.diff import DEPLOYMENT, OWN_KEYS, refusals
 from shared.config.document import Document, document, literal_secrets
 from shared.config.load import parse_site, to_yaml
 from shared.config.site import SiteConfig
@@ -120,9 +120,11 @@ def effective(own: str, applied: str, *, name: str, base_dir: Path | None) -> Si
     mine, merged = document(own), dict(document(applied))
     for key in DEPLOYMENT:
         _take(mine, merged, key)
-    device = _section(mine, "device")
-    if device or _section(merged, "device"):
-        merged["device"] = {**_section(merged, "device"), "id": device.get("id", SiteConfig.model_fields["device"].default.id)}
+    for section, keys in OWN_KEYS.items():
+        here, there = _section(mine, section), _section(merged, section)
+        if here or there:
+            others = {key: value for key, value in there.items() if key not in keys}
+            merged[section] = others | {key: here[key] for key in keys if key in here}
     return parse_site(to_yaml(merged), name=name, base_dir=base_dir)
 
 

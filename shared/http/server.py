@@ -7,7 +7,7 @@ import contextlib
 import errno
 import ipaddress
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import uvicorn
@@ -27,11 +27,10 @@ class HttpServer:
     Args:
         app: the ASGI application.
         name: of its task.
-        proxies: addresses whose X-Forwarded-For is believed; none: nobody's, else anybody could choose the address he is known by.
         websockets: whether there are any.
     """
 
-    def __init__(self, app: Any, name: str, *, proxies: Sequence[str] = (), websockets: bool = False) -> None:
+    def __init__(self, app: Any, name: str, *, websockets: bool = False) -> None:
         self._name = name
         self._config = uvicorn.Config(
             app,
@@ -39,8 +38,7 @@ class HttpServer:
             log_config=None,
             access_log=False,
             server_header=False,
-            proxy_headers=bool(proxies),
-            forwarded_allow_ips=list(proxies),
+            proxy_headers=False,  # else anybody could choose the address he is known by
             ws="websockets-sansio" if websockets else "none",
             ws_max_size=64 * 1024,
             ws_per_message_deflate=False,  # JPEG does not get smaller

@@ -54,11 +54,12 @@ async def site(folder: Path, **internal: Any) -> AsyncIterator[stand.Stand]:
 async def told(client: httpx.AsyncClient, when: Callable[[dict[tuple[str, str], Any]], bool]) -> dict[tuple[str, str], Any]:
     """The services by name and process, once `when` holds of them."""
 
-    async def asked() -> dict[tuple[str, str], Any] | None:
+    async def asked() -> Any:
         services = {(one["name"], one["process"]): one for one in (await client.get("/api/status")).json()["services"]}
         return services if when(services) else None
 
-    return await until(asked, "every process was asked")
+    found: dict[tuple[str, str], Any] = await until(asked, "every process was asked")
+    return found
 
 
 def known(services: dict[tuple[str, str], Any]) -> bool:

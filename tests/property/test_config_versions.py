@@ -148,6 +148,8 @@ def test_secrets_are_never_shown() -> None:
         ("database: {url: {env: DB}}", "database"),
         ("data_dir: other", "data_dir"),
         ("device: {id: other}", "device.id"),
+        ("console: {host: '0.0.0.0'}", "console.host"),
+        ("console: {port: 1}", "console.port"),
         ("storage: {bucket: other}", "storage.bucket"),
         ("internal: {listen: 'h:1'}", "internal"),
     ],
@@ -210,12 +212,14 @@ def test_every_secret_of_the_models_is_known_as_one() -> None:
 
 
 def test_a_process_keeps_how_it_reaches_the_others() -> None:
-    own = "bus: {kind: kafka, brokers: ['here:9092']}\ndata_dir: mine\ndevice: {id: north}\nchannels: []"
+    own = "bus: {kind: kafka, brokers: ['here:9092']}\ndata_dir: mine\ndevice: {id: north}\nconsole: {port: 1}\nchannels: []"
     applied = "bus: {kind: kafka, brokers: ['there:9092']}\nobjects: {kind: s3, endpoint: 'h:1'}\nsite: {name: New}\n" + OLD.replace(
         ", password: {env: GATE}", ""
     )
+    applied += "console: {host: 192.0.2.1, port: 2, public_url: 'https://nvr.example'}\n"
     site = effective(own, applied, name="s", base_dir=None)
     assert site.bus.kind == "kafka"
     assert site.bus.brokers == ("here:9092",)
     assert (site.data_dir.name, site.device.id, site.objects.kind, site.site.name) == ("mine", "north", "local", "New")
+    assert (site.console.host, site.console.port, site.console.public_url) == ("127.0.0.1", 1, "https://nvr.example")
     assert [channel.id for channel in site.channels] == ["gate", "yard"]

@@ -32,6 +32,10 @@ class SessionStore:
     def __len__(self) -> int:
         return len(self._sessions)
 
+    def live_for(self, lifetime_ns: int) -> None:
+        """How long sessions that are opened from here on may last."""
+        self._lifetime_ns = lifetime_ns
+
     def open(self, token: str, user: str, now_ns: int) -> Session:
         """A new session for `token`, which must be random and new."""
         self._drop_ended(now_ns)

@@ -30,6 +30,13 @@ export class Alarms {
     this.load();
   }
 
+  /** Names of channels and rules are those of `site`. */
+  renew(site) {
+    this.channels = new Map(site.channels.map((channel) => [channel.id, channel]));
+    for (const { alarm } of [...this.#items.values()]) this.#put(alarm, false);
+    this.#arrange();
+  }
+
   async load() {
     try {
       const { alarms } = await api("/api/alarms", { query: { limit: MOST } });

@@ -10,17 +10,29 @@ const COLUMNS = [["enter", "In"], ["leave", "Out"], ["stay", "Inside"]];
 export class Counts {
   #rows = new Map();
   #retry = 0;
+  #key = null;
 
   constructor(element, site, live, actions) {
     this.actions = actions;
-    const rules = site.channels.flatMap((channel) =>
-      channel.rules.filter((rule) => rule.kind === "people_counting").map((rule) => ({ channel, rule })));
-    element.hidden = rules.length === 0;
-    const body = h("tbody", {}, rules.map(({ channel, rule }) => this.#row(channel, rule)));
+    this.element = element;
+    this.body = h("tbody");
     element.append(h("div", { class: "bar" }, h("h2", {}, "Counts"), h("span", { class: "push" }),
       iconButton("refresh", "Read the counts again", () => this.load())),
-    h("table", {}, h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Rule"), COLUMNS.map(([, text]) => h("th", { scope: "col" }, text)))), body));
+    h("table", {}, h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Rule"), COLUMNS.map(([, text]) => h("th", { scope: "col" }, text)))), this.body));
     live.addEventListener("counts", ({ detail }) => this.#set(detail.channel, detail.source, detail.counts));
+    this.renew(site);
+  }
+
+  /** Show the counting rules of `site`. */
+  renew(site) {
+    const rules = site.channels.flatMap((channel) =>
+      channel.rules.filter((rule) => rule.kind === "people_counting").map((rule) => ({ channel, rule })));
+    const key = JSON.stringify(rules.map(({ channel, rule }) => [channel.id, channel.title, rule.id, rule.name]));
+    if (key === this.#key) return;
+    this.#key = key;
+    this.#rows = new Map();
+    this.body.replaceChildren(...rules.map(({ channel, rule }) => this.#row(channel, rule)));
+    this.element.hidden = rules.length === 0;
     if (rules.length) this.load();
   }
 

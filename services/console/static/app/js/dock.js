@@ -14,6 +14,7 @@ const KEY_STEPS = 60;
 
 export class Dock {
   #rows = new Map();
+  #key = "";
   #hours = 1;
   #date = null;
   #centre = null; // of a narrow view; null: it follows the present
@@ -34,15 +35,36 @@ export class Dock {
         h("button", { type: "button", class: "plain", on: { click: () => this.#now() } }, "Now")),
       this.zoom, h("span", { class: "push" }),
       h("div", { class: "legend", "aria-hidden": "true" }, [["general", "General"], ["alarm", "Alarm"], ["gap", "None"], ["locked", "Locked"]].map(([name, text]) => h("span", { class: name }, h("i"), text))));
-    const rows = h("div", { class: "rows" }, this.axis, site.channels.map((channel) => this.#row(channel)));
-    element.append(bar, site.channels.length ? rows : empty("record", "Nothing to record yet", "Channels show here once they are configured."));
+    this.rows = h("div", { class: "rows" });
+    this.nothing = empty("record", "Nothing to record yet", "Channels show here once they are configured.");
+    element.append(bar, this.rows, this.nothing);
     document.body.append(this.tip);
-    new ResizeObserver(() => this.#draw()).observe(rows);
+    this.#fill(site);
+    new ResizeObserver(() => this.#draw()).observe(this.rows);
     live.addEventListener("recording", () => this.refresh());
     live.addEventListener("alarm", () => this.refresh());
     setInterval(() => { if (!document.hidden && (this.view.to >= Date.now() || this.#failed)) this.load(); }, REFRESH_MS);
     setInterval(() => this.#draw(), 1000);
     this.#now();
+  }
+
+  /** Show the channels of `site`. */
+  renew(site) {
+    this.#fill(site);
+    this.load();
+  }
+
+  #fill(site) {
+    const key = JSON.stringify(site.channels.map(({ id, title }) => [id, title]));
+    if (key === this.#key) return;
+    this.#key = key;
+    const before = this.#rows;
+    this.#rows = new Map();
+    this.rows.replaceChildren(this.axis, ...site.channels.flatMap((channel) => this.#row(channel)));
+    for (const [id, row] of this.#rows) if (before.has(id)) ({ spans: row.spans, locks: row.locks } = before.get(id));
+    this.rows.hidden = !site.channels.length;
+    this.nothing.hidden = site.channels.length > 0;
+    this.tip.hidden = true;
   }
 
   /** The span that is shown, milliseconds. */
@@ -94,7 +116,7 @@ export class Dock {
     track.addEventListener("click", (event) => this.actions.play(channel.id, Math.min(at(event), Date.now() - 1000)));
     track.addEventListener("focus", () => this.#describe(row));
     track.addEventListener("blur", () => this.#hover(row, null));
-    track.addEventListener("keydown", (event) => this.#key(row, channel.id, event));
+    track.addEventListener("keydown", (event) => this.#press(row, channel.id, event));
     track.addEventListener("wheel", (event) => {
       if (!event.deltaX && !event.shiftKey) return;
       event.preventDefault();
@@ -115,7 +137,7 @@ export class Dock {
     this.#paint(row, this.view, Date.now());
   }
 
-  #key(row, channel, event) {
+  #press(row, channel, event) {
     const { from, to } = this.view;
     const step = (to - from) / KEY_STEPS;
     const here = row.hover ?? (this.#cursor.channel === channel ? this.#cursor.ms : Math.min(Date.now(), to) - step);

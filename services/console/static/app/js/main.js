@@ -77,10 +77,13 @@ async function main() {
     setTimeout(() => location.reload(), 5000);
     return;
   }
-  setZone(site.time_zone);
-  document.title = `${site.name} - Vedette`;
-  $("site-name").textContent = site.name;
-  $("user").textContent = site.user;
+  const name = () => {
+    setZone(site.time_zone);
+    document.title = `${site.name} - Vedette`;
+    $("site-name").textContent = site.name;
+    $("user").textContent = site.user;
+  };
+  name();
   startClock();
   const tabs = startTabs();
   const live = new Live();
@@ -96,6 +99,17 @@ async function main() {
   const alarms = new Alarms($("alarms"), site, live, { toasts, trouble, count: tabs.count, moments: (moments) => dock.alarms(moments), play: (id, ms, alarm) => play(id, ms - BEFORE_ALARM_MS, alarm) });
   const counts = new Counts($("counts"), site, live, { trouble });
   new System($("system"), site, $("health-chip"), { toasts });
+
+  /** The site may have another configuration: shown in place, whatever is being looked at. */
+  let renewed = Promise.resolve();
+  const renew = () => { renewed = renewed.then(async () => {
+    const fresh = await api("/api/site").catch(() => null); // asked again when the connection is back
+    if (!fresh || JSON.stringify(fresh) === JSON.stringify(site)) return;
+    Object.assign(site, fresh);
+    name();
+    for (const part of [wall, dock, alarms, counts, player]) part.renew(site);
+  }); };
+  live.addEventListener("site", renew);
 
   function play(channel, ms, alarm = null) {
     forgetLink();
@@ -141,6 +155,7 @@ async function main() {
     toasts.show(detail.text.includes(title) ? "" : title, detail.text, "alarm");
   });
   live.addEventListener("link", ({ detail }) => {
+    if (detail) renew();
     if (detail && !$("link").hidden) for (const part of [alarms, counts, dock]) part.load(); // what happened meanwhile
     $("link").hidden = detail;
     $("link").textContent = detail ? "" : "Connection lost, trying again";

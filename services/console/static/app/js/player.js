@@ -53,6 +53,12 @@ export class Player {
     for (const video of this.videos) this.#listen(video);
   }
 
+  /** Names of channels are those of `site`. */
+  renew(site) {
+    this.channels = new Map(site.channels.map((channel) => [channel.id, channel]));
+    if (this.#channel) this.title.textContent = this.channels.get(this.#channel)?.title ?? this.#channel;
+  }
+
   get video() { return this.videos[0]; }
 
   /** Where playback is, milliseconds, or null. */

@@ -27,7 +27,7 @@ export class FrameSync {
   picture(picture, now) {
     if (picture.captureNs < this.#shownNs - RESET_NS) {
       this.#shownNs = 0;
-      this.#drop();
+      this.clear();
       this.#boxes = [];
     }
     if (picture.captureNs <= this.#shownNs) {
@@ -71,7 +71,8 @@ export class FrameSync {
     return best;
   }
 
-  #drop() {
+  /** Nothing is shown any more of what waits. */
+  clear() {
     for (const picture of this.#waiting.splice(0)) picture.bitmap.close();
   }
 }

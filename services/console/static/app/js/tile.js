@@ -39,7 +39,8 @@ export class Tile {
     this.rate = h("span", { class: "rate" });
     this.tag = h("span", { class: "tag", hidden: true });
     this.note = h("div", { class: "tile-note" });
-    const stop = (act) => (event) => { event.stopPropagation(); act(); };
+    this.title = h("span", { class: "title" });
+    this.head = h("div", { class: "tile-head" });
     this.element = h("div", {
       class: "tile", tabindex: 0, role: "group", "aria-label": channel.title,
       on: {
@@ -52,12 +53,29 @@ export class Tile {
       },
     },
     this.canvas, this.note,
-    this.tag,
-    h("div", { class: "tile-head" },
-      iconButton("play", `Play back ${channel.title} from a minute ago`, stop(() => actions.playback(channel.id))),
-      iconButton("expand", `Enlarge ${channel.title}`, stop(() => actions.enlarge(channel.id)))),
-    h("div", { class: "tile-foot" }, this.dot, h("span", { class: "title" }, channel.title), this.rate));
+    this.tag, this.head,
+    h("div", { class: "tile-foot" }, this.dot, this.title, this.rate));
+    this.configure(channel);
     new ResizeObserver(() => { this.#dirty = true; }).observe(this.element);
+  }
+
+  /** The channel's names and rules are these from here on; its picture stays. */
+  configure(channel) {
+    this.channel = channel;
+    this.title.textContent = channel.title;
+    const stop = (act) => (event) => { event.stopPropagation(); act(); };
+    this.head.replaceChildren(
+      iconButton("play", `Play back ${channel.title} from a minute ago`, stop(() => this.actions.playback(channel.id))),
+      iconButton("expand", `Enlarge ${channel.title}`, stop(() => this.actions.enlarge(channel.id))));
+    this.#noteKey = "";
+    this.#dirty = true;
+  }
+
+  /** It is no longer shown. */
+  close() {
+    this.#bitmap?.close();
+    this.#bitmap = null;
+    this.#sync.clear();
   }
 
   status(status) {

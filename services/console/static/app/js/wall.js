@@ -1,6 +1,7 @@
 // The grid of channels. Asks only for the pictures that can be seen.
 
 import { empty, h, segments } from "./dom.js";
+import { plural } from "./format.js";
 import { Tile } from "./tile.js";
 
 const PAD = 6; // as in stage.css
@@ -19,21 +20,19 @@ export class Wall {
     const enlarge = (id) => this.enlarge(this.#enlarged === id ? null : id);
     this.grid = h("div", { class: "wall" });
     this.watched = new IntersectionObserver((entries) => {
-      for (const entry of entries) this.#tiles.get(entry.target.dataset.channel).visible = entry.isIntersecting;
+      for (const entry of entries) {
+        const tile = this.#tiles.get(entry.target.dataset.channel);
+        if (tile) tile.visible = entry.isIntersecting;
+      }
       this.#ask();
     });
-    for (const channel of site.channels) {
-      const tile = new Tile(channel, this.show, { enlarge, ...actions });
-      tile.element.dataset.channel = channel.id;
-      this.#tiles.set(channel.id, tile);
-      this.grid.append(tile.element);
-      this.watched.observe(tile.element);
-    }
-    if (!this.#tiles.size) this.grid.append(empty("camera", "No channels yet", "Add cameras under `channels` in the site's file and start the recorder again."));
-    this.bar = h("div", { class: "bar" }, h("h2", {}, "Live"), h("span", { class: "count" }, `${this.#tiles.size} channels`),
-      h("span", { class: "push" }), this.#toggle("boxes", "Boxes"), this.#toggle("rules", "Rules"),
-      this.#tiles.size > 4 ? segments("Split", [["auto", "All"], ["2", "4"], ["3", "9"], ["4", "16"]], "auto", (split) => { this.#split = split; this.#arrange(); }) : null);
+    this.actions = { enlarge, ...actions };
+    this.count = h("span", { class: "count" });
+    this.split = segments("Split", [["auto", "All"], ["2", "4"], ["3", "9"], ["4", "16"]], "auto", (split) => { this.#split = split; this.#arrange(); });
+    this.bar = h("div", { class: "bar" }, h("h2", {}, "Live"), this.count,
+      h("span", { class: "push" }), this.#toggle("boxes", "Boxes"), this.#toggle("rules", "Rules"), this.split);
     this.elements = [this.bar, this.grid];
+    this.renew(site);
     live.addEventListener("picture", ({ detail }) => {
       const tile = this.#tiles.get(detail.channel);
       if (tile) tile.picture(detail, performance.now());
@@ -52,7 +51,33 @@ export class Wall {
       requestAnimationFrame(frame);
     };
     requestAnimationFrame(frame);
-    this.#arrange();
+  }
+
+  /** Show the channels of `site`, in its order; those that stay keep their picture. */
+  renew(site) {
+    const before = this.#tiles;
+    this.#tiles = new Map(site.channels.map((channel) => [channel.id, before.get(channel.id) ?? this.#tile(channel)]));
+    for (const channel of site.channels) this.#tiles.get(channel.id).configure(channel);
+    for (const [id, tile] of before) {
+      if (this.#tiles.has(id)) continue;
+      this.watched.unobserve(tile.element);
+      tile.close();
+    }
+    if (!this.#tiles.size || [...before.keys()].join() !== [...this.#tiles.keys()].join()) {
+      this.grid.replaceChildren(...(this.#tiles.size ? [...this.#tiles.values()].map((tile) => tile.element)
+        : [empty("camera", "No channels yet", "Add cameras under `channels` in the site's file.")]));
+    }
+    this.count.textContent = plural(this.#tiles.size, "channel");
+    this.split.hidden = this.#tiles.size <= 4;
+    this.enlarge(this.#tiles.has(this.#enlarged) ? this.#enlarged : null);
+    this.#ask();
+  }
+
+  #tile(channel) {
+    const tile = new Tile(channel, this.show, this.actions);
+    tile.element.dataset.channel = channel.id;
+    this.watched.observe(tile.element);
+    return tile;
   }
 
   /** Shown or behind the player: then no pictures are asked for. */
