@@ -9,7 +9,7 @@ PYTHON ?= $(shell for name in python3.13 python3.12 python3.11 python3; do \
 UV_INSTALL := UV_HTTP_TIMEOUT=600 $(BIN)/uv pip install --python $(BIN)/python --constraints constraints.txt --overrides overrides.txt
 PINS := pyproject.toml constraints.txt overrides.txt
 
-.PHONY: help run test test-integration test-fast check format bench clean constraints install install-dev
+.PHONY: help run test test-integration test-fast check format bench bench-servers clean constraints install install-dev
 
 help: ## Show this list.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -39,7 +39,10 @@ format: install-dev ## Format the code.
 	$(BIN)/ruff format .
 
 bench: install-dev ## Measure against peers on this machine; prints ratios.
-	@for file in bench/[a-z]*.py; do name=$$(basename $$file .py); echo "== $$name"; $(BIN)/python -m bench.$$name || exit 1; done
+	@for name in detect record_cost latency; do echo "== $$name"; $(BIN)/python -m bench.$$name || exit 1; done
+
+bench-servers: install-dev ## The same with a real Kafka, MinIO and PostgreSQL (half an hour, 25 GB of disk).
+	@for name in kafka_cost s3_rate workers "latency --deployment kafka"; do echo "== $$name"; $(BIN)/python -m bench.$$name || exit 1; done
 
 constraints: $(BIN)/uv ## Pin the newest versions that fit pyproject.toml.
 	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --upgrade --extra all --extra dev --overrides overrides.txt \

@@ -33,6 +33,7 @@ from typing import Any
 
 from bench._machine import Meter, metrics
 from bench._s3_proof import waiting_files, what_is_lost
+from bench._s3_tell import BEFORE_STORAGE, MB, Lag, Measured, Peer, tell
 from bench._segments import Fed, make
 from bench._site import distributed, postgres
 from shared.config.services import S3Objects
@@ -40,15 +41,18 @@ from tests.support.minio import PASSWORD, USER, MinioServer
 from tests.support.ports import free_port
 from tests.support.waiting import wait_for
 
-MB, FILE_S, LOOK_S = 1e6, 60, 1.0
-UPLOADED_S, CHECK_S = 900.0, 3600.0
-#: What has done its work when all is stored.
-BEFORE_STORAGE = ("broker", "cameras")
+FILE_S, LOOK_S, IDLE_S = 60, 1.0, 10.0
+UPLOADED_S, CHECK_S, STOP_S = 900.0, 3600.0, 120.0
 
 
 @dataclass
 class Running:
-    """What is measured. `stop`: ends all but MinIO, frees what the broker keeps. `parts`: process ids by name."""
+    """What is measured.
+
+    Attributes:
+        parts: process ids by name. `idle`: cores that they use while nothing comes.
+        stop: ends storage. `servers`: ends the broker, and removes what it keeps.
+    """
 
     parts: dict[str, list[int]]
     metrics_url: str
@@ -59,14 +63,7 @@ class Running:
     stop: Callable[[], object]
     check: Callable[..., subprocess.CompletedProcess[str]]
     servers: Callable[[], object]
-
-
-@dataclass
-class Lag:
-    """Of storage, in segments."""
-
-    most: float = 0.0
-    end: float = 0.0
+    idle: dict[str, float]
 
 
 def own(cameras: int) -> dict[str, Any]:
@@ -87,13 +84,18 @@ def by_kafka(folder: Path, options: argparse.Namespace) -> Iterator[Running]:
     """The storage service of docker-compose.yml on a broker."""
     with distributed(folder / "site", own(options.cameras)) as site:
         site.start("storage")
+        idle = Meter(site.parts(["storage"]))
+        time.sleep(IDLE_S)  # what a start costs is over
+        idle.begin()
+        time.sleep(IDLE_S)
+        idle.look()
         cameras = feeder(folder, options, site.broker.address)
         try:
             secret = site.deployed.site_file.parent / "secrets" / "database-url"
             yield Running(
                 site.parts(["storage"]) | {"cameras": [cameras.pid]}, site.metrics_url("storage"), cameras, site.deployed.objects.config,
                 site.deployed.objects, secret.read_text(encoding="utf-8"), lambda: site.deployed.stop("storage"), site.deployed.check,
-                site.broker.stop,
+                site.broker.stop, {name: idle.cores(name) for name in idle.parts},
             )  # fmt: skip
         finally:
             cameras.kill()
@@ -122,7 +124,7 @@ def embedded(folder: Path, options: argparse.Namespace) -> Iterator[Running]:
         wait_for(lambda: answers(process, port), what="storage tells its metrics", deadline_s=120)
         parts = {"storage and cameras": [process.pid], "MinIO": [minio.process.pid], "PostgreSQL": [database.process.pid]}
         metrics_url = f"http://127.0.0.1:{port}/metrics"
-        yield Running(parts, metrics_url, process, minio.config, minio, url, lambda: None, check, lambda: None)
+        yield Running(parts, metrics_url, process, minio.config, minio, url, lambda: None, check, lambda: None, {})
 
 
 def answers(process: subprocess.Popen[bytes], port: int) -> bool:
@@ -153,8 +155,8 @@ def watch(running: Running, folder: Path, meter: Meter) -> tuple[Fed, Lag, float
     raise AssertionError
 
 
-def peer(running: Running, folder: Path, total: int) -> tuple[float, float, float]:
-    """As many bytes by the plain client: MB/s, CPU-ms per MB of the client, and of MinIO."""
+def peer(running: Running, folder: Path, total: int) -> Peer:
+    """As many bytes by the plain client, in files of a minute."""
     source = folder / "minute.mp4"
     with source.open("wb") as file:
         pool = [payload.read_bytes() for payload in sorted((folder / "segments").glob("*.mp4")) if payload.stem.isdigit()]
@@ -167,7 +169,7 @@ def peer(running: Running, folder: Path, total: int) -> tuple[float, float, floa
     meter.look()
     seconds, client_s = json.loads(done.stdout.splitlines()[-1])
     mb = count * source.stat().st_size / MB
-    return mb / seconds, client_s * 1000 / mb, meter.cpu["MinIO"] * 1000 / mb
+    return Peer(mb / seconds, client_s * 1000 / mb, meter.cpu["MinIO"] * 1000 / mb)
 
 
 def require_room(folder: Path, options: argparse.Namespace) -> None:
@@ -180,35 +182,7 @@ def require_room(folder: Path, options: argparse.Namespace) -> None:
         raise SystemExit("too little room: fewer --seconds or --cameras, or TMPDIR (and --folder) on another disk")
 
 
-def tell(options: argparse.Namespace, fed: Fed, lag: Lag, stored_s: float, meter: Meter, put: tuple[float, float, float]) -> dict[str, Any]:
-    """The tables and the ratios; all of it as values."""
-    mb = fed.bytes / MB
-    rate = fed.segments / fed.seconds
-    print(f"\n{options.cameras} cameras x {options.mbit:g} Mbit/s, {options.seconds:g} s, bus: {options.bus}, {os.cpu_count()} cores")
-    print(
-        f"published {fed.segments} segments, {mb:.0f} MB: {mb / fed.seconds:6.2f} MB/s, {rate:.2f} segments/s; acknowledged after "
-        f"p50 {fed.p50_ms:.0f} ms, p99 {fed.p99_ms:.0f} ms; attempts that failed: {fed.failures}"
-    )
-    print(f"stored                                  {mb / stored_s:6.2f} MB/s, {fed.segments / stored_s:.2f} segments/s")
-    print(f"lag of storage: at most {lag.most:.0f} segments ({lag.most / rate:.1f} s of footage), at the end {lag.end:.0f}\n")
-    print("| process | CPU-ms per MB | of a core at this rate | memory at most, MiB |\n|---|---|---|---|")
-    for name, cpu in meter.cpu.items():
-        each = cpu * 1000 / mb
-        print(f"| {name:<19} | {each:6.2f} | {each * mb / fed.seconds / 10:5.1f} % | {meter.memory[name]:.0f} |")
-    whole, kept = sum(meter.cpu.values()) * 1000 / mb, sum(cpu for name, cpu in meter.cpu.items() if name not in BEFORE_STORAGE)
-    kept = kept * 1000 / mb
-    put_rate, client, server = put
-    print(f"| all                 | {whole:6.2f} | {whole * mb / fed.seconds / 10:5.1f} % | {sum(meter.memory.values()):.0f} |\n")
-    print(f"peer: fput_object of files of {FILE_S} s: {put_rate:.1f} MB/s, {client:.2f} client + {server:.2f} MinIO CPU-ms per MB")
-    both = client + server
-    print(f"ratio: storage, MinIO and PostgreSQL {kept / both:.2f} x the peer's CPU; all processes {whole / both:.2f} x")
-    return {
-        "published": asdict(fed), "lag": asdict(lag), "stored_s": stored_s, "cpu_s": meter.cpu, "memory_mib": meter.memory,
-        "peer": {"mb_s": put_rate, "client_ms_mb": client, "minio_ms_mb": server},
-    }  # fmt: skip
-
-
-def measure(folder: Path, options: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
+def measure(folder: Path, options: argparse.Namespace) -> Measured:
     """The figures, and what is lost."""
     (folder / "segments").mkdir()
     asyncio.run(make(folder / "segments", options.mbit))
@@ -221,16 +195,16 @@ def measure(folder: Path, options: argparse.Namespace) -> tuple[dict[str, Any], 
         meter.look(*(name for name in running.parts if name not in BEFORE_STORAGE))
         assert running.feeder.stdin is not None
         running.feeder.stdin.close()
-        running.feeder.wait(120)
+        running.feeder.wait(STOP_S)
         running.stop()
         checked = running.check(*(["--deep"] if options.deep else []))
         lost = what_is_lost(running.database, running.objects, (folder / "acknowledged").read_text(encoding="ascii").split())
         running.servers()
-        figures = tell(options, fed, lag, stored_s, meter, peer(running, folder, fed.bytes))
-    print(f"\nvedette check{' --deep' if options.deep else ''}: {checked.stdout.strip() or checked.stderr.strip()}")
+        found = Measured(fed, lag, stored_s, meter.cpu, meter.memory, running.idle, peer(running, folder, fed.bytes), lost)
+    print(f"vedette check{' --deep' if options.deep else ''}: {checked.stdout.strip() or checked.stderr.strip()}")
     if checked.returncode:
         lost.append("vedette check found problems")
-    return figures | {"lost": lost}, lost
+    return found
 
 
 def main() -> None:
@@ -246,13 +220,14 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="vedette-s3-rate-", dir=options.folder) as name:
         folder = Path(name)
         require_room(folder, options)
-        figures, lost = measure(folder, options)
+        found = measure(folder, options)
+    tell(found, f"{options.cameras} cameras x {options.mbit:g} Mbit/s, {options.seconds:g} s, bus: {options.bus}", FILE_S)
     if options.json:
-        options.json.write_text(json.dumps(figures, indent=1), encoding="utf-8")
-    for what in lost:
+        options.json.write_text(json.dumps(asdict(found), indent=1), encoding="utf-8")
+    for what in found.lost:
         print(f"LOST: {what}")
     print(f"load: {os.getloadavg()[0]:.2f}")
-    if lost:
+    if found.lost:
         raise SystemExit(1)
     print("nothing is lost: every acknowledged segment is in the catalogue, every recording in MinIO")
 
