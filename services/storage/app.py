@@ -227,6 +227,7 @@ class StorageService:
         failed = [loop.name for loop in self._supervisor.loops if not loop.running and loop.name not in _ONCE]
         ok = not failed and self._intake.check_progress() and not self._notices.holds("storage.full")
         details |= {"segments": self._intake.segments, "open_files": self._writer.open_files}
+        details |= {source: redact(text) for source, text in self._notices.texts().items()}  # who is away, for one
         if self._notices.holds(SOURCE):
             details["objects"] = redact(self._reach.trouble)
         return Health(ok, ", ".join([*self._notices.open(), *failed]) or "recording", details)

@@ -75,9 +75,12 @@ async def test_a_database_that_goes_and_comes_back_costs_nothing(tmp_path: Path,
             postgres.kill()
             await answers_503(store.http, "the catalogue")
             pending = await store.send(*feed.take(3))
+            await until(lambda: not store.service.health().ok, "health tells of it")
+            await until(lambda: "the catalogue cannot be reached" in str(store.service.health().details.get("storage.error")), "and why")
             await asyncio.to_thread(postgres.restart)
             await asyncio.wait_for(asyncio.gather(*pending), 60)
             assert sum(r["frames"] for r in await store.recordings()) == 60
+            await until(lambda: store.service.health().ok and "storage.error" not in store.service.health().details, "it is over")
     finally:
         postgres.restart()
     assert await store.check() == []

@@ -46,6 +46,10 @@ class Notices:
         """The exceptions that hold now."""
         return sorted(source for source, message in self._wanted.items() if message is not None)
 
+    def texts(self) -> dict[str, str]:
+        """What each of those says."""
+        return {source: message for source, message in self._wanted.items() if message is not None}
+
     def recording(self, recording: Recording, change: RecordingChange, reason: str = "") -> None:
         """Something happened to a recording."""
         if len(self._recordings) >= _QUEUE:
