@@ -1,0 +1,82 @@
+"""Somebody who reads the frames of a site as its workers do, and whom nobody kills: what a worker tells that is never disturbed."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from services.analytics.adapters.engines import prepare
+from services.analytics.adapters.tracker import CBIoUTracker
+from services.analytics.core.channel import ChannelAnalysis
+from services.analytics.core.events import event_message
+from services.analytics.core.gate import Gate
+from shared.bus.kafka import KafkaBus
+from shared.config.services import KafkaBus as KafkaConfig
+from shared.config.site import SiteConfig
+from shared.domain.clock import SystemClock
+from shared.domain.errors import BusError
+from shared.media.pictures import luma
+from shared.messages import EventMessage, EventPhase, FrameMessage
+from shared.topics import FRAMES
+from tests.support.storing import on_bus
+
+
+class Onlooker:
+    """Frames as the broker has them, each channel's in its order."""
+
+    def __init__(self) -> None:
+        self.frames: list[FrameMessage] = []
+
+    async def watch(self, broker: str, ended: asyncio.Event) -> None:
+        """Read until `ended`, and then what is left."""
+        async with on_bus(KafkaBus(KafkaConfig(brokers=(broker,)), SystemClock(), client_id="onlooker")) as bus:
+            consumer = await bus.consumer([FRAMES], group=None)
+            while True:
+                last = ended.is_set()
+                try:
+                    records = await consumer.poll(timeout_s=3.0 if last else 0.5)
+                except BusError:
+                    continue  # away
+                self.frames += [record.message for record in records if isinstance(record.message, FrameMessage)]
+                if last and not records:
+                    return
+
+    def beginnings(self, site: SiteConfig) -> list[EventMessage]:
+        """The events that begin in these frames, by the site's rules."""
+        detector = prepare(site.analytics)
+        analyses = {channel.id: _analysis(site, channel.id) for channel in site.channels}
+        found = []
+        for frame in {(frame.session, frame.sequence): frame for frame in self.frames}.values():
+            channel = site.channel(frame.channel)
+            assert channel is not None
+            look = analyses[channel.id].look(luma(frame.picture), frame.capture_ns)
+            _, fired = analyses[channel.id].finish(look, detector.detect([frame.picture])[0] if look.detect else None)
+            told = [event_message(channel.id, channel.number, one.rule, one.event) for one in fired]
+            found += [event for event in told if event.phase is EventPhase.STARTED]
+        return found
+
+
+def _analysis(site: SiteConfig, name: str) -> ChannelAnalysis:
+    config, channel = site.analytics, site.channel(name)
+    assert channel is not None
+    gate = Gate(threshold=config.motion_threshold, recheck_s=config.recheck_s, enabled=config.motion_gate)
+    fps = channel.analysis.fps
+    analysis = ChannelAnalysis(gate, lambda: CBIoUTracker(confidence=config.confidence, frame_rate=fps))
+    analysis.configure(channel.rules, site.site.zone)
+    return analysis
+
+
+@contextmanager
+def onlooker(broker: str) -> Iterator[Onlooker]:
+    """One who reads from here on, on a thread of its own; after the block it has all frames."""
+    watching, ended, loop = Onlooker(), asyncio.Event(), asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_until_complete, args=(watching.watch(broker, ended),), name="onlooker")
+    thread.start()
+    try:
+        yield watching
+    finally:
+        loop.call_soon_threadsafe(ended.set)
+        thread.join()
+        loop.close()
