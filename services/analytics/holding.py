@@ -33,6 +33,7 @@ class Holding:
         self._held: dict[str, ChannelWork] = {}
         self._lost: set[str] = set()
         self._claiming = asyncio.Lock()
+        self._kept = True  # whether the store took what it was given last
         #: Whether partitions are on the move: then nothing may change a channel.
         self.away = False
 
@@ -90,7 +91,9 @@ class Holding:
             raise
         except StateUnavailable as error:
             channel.dirty = True
-            log.warning("the state of a channel could not be saved", channel=channel.id, error=str(error))
+            self._note(error)
+        else:
+            self._note(None)
 
     async def save_all(self) -> None:
         """All that has changed. What has another owner is that one's."""
@@ -111,10 +114,21 @@ class Holding:
     async def _claim(self, channels: Sequence[str]) -> dict[str, Claim]:
         while True:
             try:
-                return await self._store.claim(channels)
+                claims = await self._store.claim(channels)
             except StateUnavailable as error:
-                log.warning("waiting for the channels' states", error=str(error))
+                self._note(error)
                 await self._clock.sleep(CLAIM_AGAIN_S)
+            else:
+                self._note(None)
+                return claims
+
+    def _note(self, error: StateUnavailable | None) -> None:
+        """Log that the store went away, or is back; not each attempt of each channel in between."""
+        if self._kept and error is not None:
+            log.warning("the channels' states cannot be kept or taken over now; it is tried again", error=str(error))
+        elif not self._kept and error is None:
+            log.info("the channels' states are kept again")
+        self._kept = error is None
 
     async def _take(self, channel: str, claim: Claim) -> ChannelWork | None:
         """None: it was in memory, and nobody else had it since."""

@@ -6,6 +6,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
+from structlog.testing import capture_logs
 
 from services.analytics.adapters.state_store import StateFiles
 from services.analytics.adapters.tracker import CBIoUTracker
@@ -104,3 +105,22 @@ async def test_frames_that_waited_are_handled_until_one_is_fresh_and_not_for_eve
     assert taken.too_old(frame(2, age_ns=10 * NS_PER_S), NOW_NS, monotonic_ns + CATCH_UP_NS, LIMIT_NS)
     assert not taken.too_old(frame(3), NOW_NS, monotonic_ns, LIMIT_NS)
     assert taken.too_old(frame(4, age_ns=10 * NS_PER_S), NOW_NS, monotonic_ns, LIMIT_NS), "it has caught up"
+
+
+async def test_a_store_that_is_away_is_logged_once_and_when_it_is_back(tmp_path: Path, clock: ManualClock) -> None:
+    mine = Holding(StateFiles(tmp_path), clock, new_channel)
+    (work,) = await mine.enter(["a"])
+    handle(work, frame(1))
+    (file,) = [path for path in tmp_path.rglob("*") if path.is_file()]
+    away = file.rename(tmp_path / "away")
+    file.mkdir()
+    with capture_logs() as lines:
+        for _ in range(10):
+            await mine.save(work)
+            assert work.dirty
+        file.rmdir()
+        away.rename(file)
+        await mine.save(work)
+        assert not work.dirty
+        await mine.save(work)
+    assert [line["log_level"] for line in lines] == ["warning", "info"]
