@@ -133,12 +133,17 @@ async def test_after_the_deadline_a_message_is_a_dead_letter_and_can_be_sent_aga
                 await recorder.service.dispatcher.replay("nobody", None)
 
 
-async def test_410_disables_the_centre_until_it_is_enabled(tmp_path: Path) -> None:
+@pytest.mark.parametrize("late", [False, True])
+async def test_410_disables_the_centre_until_it_is_enabled(tmp_path: Path, late: bool) -> None:
+    """`late`: the second alarm is raised when the centre is disabled already; that is told no other way."""
     async with receiver(lambda _: Reply(410)) as centre:
         site = site_config(centre_config(centre.url), channels=1)
         async with running(site, tmp_path) as recorder:
             base_ns = recorder.clock.now_ns()
-            await recorder.send(*burst(base_ns, 2))
+            await recorder.send(*burst(base_ns, 1))
+            if late:
+                await until(lambda: recorder.service.dispatcher.centres()[0].disabled, "it is disabled")
+            await recorder.send(*burst(base_ns, 1, first=1))
 
             async def both_dead() -> bool:
                 return len(await dead_letters(recorder)) == 2
@@ -157,6 +162,7 @@ async def test_410_disables_the_centre_until_it_is_enabled(tmp_path: Path) -> No
 
             await until(three_dead, "it is told nothing")
             assert len(centre.arrivals) == 1
+            assert [alarm.source for alarm in await recorder.alarms(kind=EventKind.EXCEPTION)] == ["webhook.gone"]
             centre.behave = lambda _event: Reply()
             await recorder.service.dispatcher.enable("station")
             assert recorder.service.dispatcher.centres()[0].disabled == ""

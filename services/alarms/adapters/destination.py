@@ -205,7 +205,8 @@ class Destination:
             refused = list(self._refused)
             for why in dict.fromkeys(reason for _, reason in refused):
                 await self._bury([sequence for sequence, reason in refused if reason == why], why)
-                await self._tell(why)
+                if why != self.disabled:  # `webhook.gone` has told that all are dead letters
+                    await self._tell(why)
             del self._refused[: len(refused)]
             self._count("dead", len(refused))
 
