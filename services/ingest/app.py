@@ -110,6 +110,8 @@ class IngestService:
         if not self._started or spool is None:
             return
         self._listen_to_libav()
+        spool.limit(site.ingest.spool_max_bytes, site.storage.min_free_bytes)
+        self._turns.core.bytes_per_s = site.ingest.catch_up_bytes_per_s
         await asyncio.gather(*(self._stop_reading(name) for name in todo.stop))
         for name in sorted(todo.start - self._handovers.keys()):
             self._add_handover(name, spool)

@@ -39,8 +39,6 @@ _STOP_FIRST = "stop the services, change it in their files, start them"
 _AT_START: tuple[tuple[Location, str], ...] = (
     (("console", "public_url"), "alarms"),
     (("analytics",), "analytics"),
-    (("ingest", "spool_max_bytes"), "ingest"),
-    (("ingest", "catch_up_bytes_per_s"), "ingest"),
     (("alarms", "keep_events_days"), "storage"),
 )
 

@@ -14,6 +14,7 @@ from shared.messages.media import ChannelState
 from tests.support.clips import make_clip
 from tests.support.ingest import channel, gapless, ingest
 from tests.support.rtsp import camera_simulator
+from tests.support.waiting import until
 
 SECONDS, FPS = 8.0, 10
 SETTINGS: dict[str, Any] = {"segment_s": 1, "reconnect_min_s": 30, "reconnect_max_s": 30, "status_every_s": 0.5}
@@ -51,6 +52,20 @@ async def test_a_camera_that_is_not_concerned_has_no_gap(tmp_path: Path) -> None
             health = received.service.health()
             assert health.ok
             assert health.details["channels"] == 1
+
+
+@pytest.mark.integration
+async def test_what_is_kept_free_on_the_disk_is_taken_while_it_records(tmp_path: Path) -> None:
+    clip = make_clip(tmp_path / "clip.mp4", seconds=SECONDS, fps=FPS)
+    with camera_simulator(CameraSpec("/gate", clip, live=True)) as camera:
+        gate = channel("gate", 1, camera.url("/gate"))
+        async with ingest(gate, take=False, **SETTINGS) as received:
+            service = received.service
+            await until(lambda: service.health().details["spool_bytes"], "it records")
+            await service.reconfigure(site(gate, storage={"min_free_bytes": 2**62}))
+            await until(lambda: service.health().details["not_recorded"] == 1, "there is no room")
+            await service.reconfigure(site(gate))
+            await until(lambda: service.health().ok, "it records again")
 
 
 def test_only_what_the_connection_depends_on_counts() -> None:

@@ -39,6 +39,10 @@ class Spool:
         self._root = root
         self._room = Room(root, SpoolIndex(max_bytes), min_free_bytes, committed)
 
+    def limit(self, max_bytes: int, min_free_bytes: int) -> None:
+        """For what is written from here on; nothing that is there is given up."""
+        self._room.limit(max_bytes, min_free_bytes)
+
     def open(self) -> int:
         """Read the folder, complete what was interrupted, delete what cannot be. How many segments wait.
 

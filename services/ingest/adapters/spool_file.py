@@ -58,6 +58,12 @@ class Room:
         self._root, self.index, self._min_free_bytes, self._committed = root, index, min_free_bytes, committed
         self.lock = threading.Lock()
 
+    def limit(self, max_bytes: int, min_free_bytes: int) -> None:
+        """For what is reserved from here on."""
+        with self.lock:
+            self.index.max_bytes = max_bytes
+        self._min_free_bytes = min_free_bytes
+
     def reserve(self, size: int, channel: str) -> None:
         """Take room for `size` bytes more.
 

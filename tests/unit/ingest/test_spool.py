@@ -73,6 +73,20 @@ def test_the_spool_leaves_free_what_is_kept_free_and_goes_on_when_there_is_room(
     assert spool.waiting("cam")[0] == 2
 
 
+def test_its_limits_change_while_it_holds_more(tmp_path: Path) -> None:
+    spool = Spool(tmp_path, 3 * MIB)
+    spool.open()
+    write(spool, 2 * MIB).finish(FOOTER)
+    for max_bytes, min_free_bytes, why in ((MIB, 0, "spool_max_bytes"), (1 << 30, 2**62, "min_free_bytes")):
+        spool.limit(max_bytes, min_free_bytes)
+        with pytest.raises(StorageFull, match=why):
+            write(spool, 1000)
+    assert spool.waiting("cam")[0] == 1
+    spool.limit(1 << 30, 0)
+    write(spool, 2 * MIB).finish(FOOTER)
+    assert spool.waiting("cam")[0] == 2
+
+
 @pytest.mark.parametrize("spoil", [
     {"frames": "many"}, {"codec": "theora"}, {"sequence": None}, {"channel": 7},
 ])  # fmt: skip
