@@ -107,11 +107,16 @@ async def test_frames_that_waited_are_handled_until_one_is_fresh_and_not_for_eve
     assert taken.too_old(frame(4, age_ns=10 * NS_PER_S), NOW_NS, monotonic_ns, LIMIT_NS), "it has caught up"
 
 
+def the_file_in(folder: Path) -> Path:
+    (file,) = [path for path in folder.rglob("*") if path.is_file()]
+    return file
+
+
 async def test_a_store_that_is_away_is_logged_once_and_when_it_is_back(tmp_path: Path, clock: ManualClock) -> None:
     mine = Holding(StateFiles(tmp_path), clock, new_channel)
     (work,) = await mine.enter(["a"])
     handle(work, frame(1))
-    (file,) = [path for path in tmp_path.rglob("*") if path.is_file()]
+    file = the_file_in(tmp_path)
     away = file.rename(tmp_path / "away")
     file.mkdir()
     with capture_logs() as lines:
