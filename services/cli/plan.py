@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.table import Table
 
 from services.cli.output import OUT, say
-from services.cli.plan_core import CORE_SHARE, COSTS, Demand, Plan
+from services.cli.plan_core import CORE_SHARE, COSTS, Demand, Plan, bytes_kept
 from services.cli.plan_core import plan as make_plan
+from shared.config.services import GIB
 from shared.domain.errors import ConfigError
+from shared.topics import FRAMES, MIB, SEGMENTS, Topic
 
 
 def plan(
@@ -55,8 +57,17 @@ def rows(made: Plan) -> list[tuple[str, str]]:
         ("broker and its clients", f"{made.bus_cores:.2f} cores"),
         ("brokers", f"{made.brokers}, replication {made.replicas}, {made.broker_mb_s:.0f} MB/s each"),
         ("log of a broker", f"{made.broker_disk_gb:.0f} GB; segments of {made.video_kept_s:.0f} s, frames of {made.frames_kept_s:.0f} s"),
+        ("bus.retention.segments_bytes", _keep(SEGMENTS, made.segments_bytes)),
+        ("bus.retention.frames_bytes", _keep(FRAMES, made.frames_bytes)),
         ("detector", f"{made.detector_cores:.1f} cores"),
         ("analytics workers", f"{made.workers} of {demand.worker_cores} cores, {CORE_SHARE:.0%} used"),
         ("recordings", f"{made.recordings_tb:.1f} TB on {made.disks} disks of {demand.disk_tb:g} TB (no redundancy)"),
         ("network, all machines", f"{made.network_mb_s:.0f} MB/s"),
     ]
+
+
+def _keep(topic: Topic[Any], bytes_: int) -> str:
+    """What a topic must keep per partition, as it is written in the site file."""
+    size = f"{bytes_ / GIB:g} GiB" if bytes_ >= GIB else f"{bytes_ // MIB} MiB"
+    what = f"{size}, the default" if bytes_ == bytes_kept(topic) else size
+    return f"{bytes_} ({what})"

@@ -6,10 +6,10 @@ CPU is in cores (one core for one second = 1000 CPU-ms), sizes are decimal (1 MB
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from math import ceil
+from math import ceil, inf
 from typing import Any
 
-from shared.topics import CHANNEL_PARTITIONS, FRAMES, SEGMENTS, Topic
+from shared.topics import CHANNEL_PARTITIONS, FRAMES, MIB, SEGMENTS, Topic
 
 MB, TB = 10**6, 10**12
 DAY_S = 86_400
@@ -45,6 +45,8 @@ COSTS = (INGEST, STORAGE, INGEST_MEMORY, DECODE, BUS_VIDEO, BUS_FRAME, FRAME_SIZ
 LINK_SHARE, CORE_SHARE, DISK_MB_S, DISK_SHARE = 0.7, 0.7, 100.0, 0.9
 #: A broker's log that is worth having: storage may be away this long.
 OUTAGE_S = 600
+#: What a topic is told to keep, beyond what cameras of the planned rate fill in the time; and in which steps.
+KEEP_ROOM, KEEP_STEP_BYTES = 1.25, 256 * MIB
 REPLICAS_FROM = 65  # cameras; below it one broker with the spools of ingest behind it is enough
 
 
@@ -70,7 +72,11 @@ class Demand:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What it needs. Cores are CPU in use, not machines; MB/s are decimal; `limits` says in words what does not fit."""
+    """What it needs. Cores are CPU in use, not machines; MB/s are decimal; `limits` says in words what does not fit.
+
+    `segments_bytes`, `frames_bytes`: what the brokers must keep per partition (`bus.retention`); `video_kept_s`, `frames_kept_s`: how long
+    that lasts in the fullest one.
+    """
 
     demand: Demand
     video_mb_s: float
@@ -83,6 +89,8 @@ class Plan:
     brokers: int
     broker_mb_s: float
     broker_disk_gb: float
+    segments_bytes: int
+    frames_bytes: int
     video_kept_s: float
     frames_kept_s: float
     detector_cores: float
@@ -108,7 +116,8 @@ def plan(demand: Demand) -> Plan:
     traffic_mb_s = video_mb_s * (1 + (replicas - 1) + 1) + frames_mb_s * (1 + (replicas - 1) + 2)
     link_mb_s = demand.link_gbit * 1000 / 8 * LINK_SHARE
     brokers = max(replicas, ceil(traffic_mb_s / link_mb_s))
-    video_kept_s, frames_kept_s = _kept_s(SEGMENTS, cameras, demand.mbit / 8), _kept_s(FRAMES, cameras, frames_mb_s / cameras)
+    segments, frames = _keeping(SEGMENTS, cameras, demand.mbit / 8, OUTAGE_S), _keeping(FRAMES, cameras, frames_mb_s / cameras)
+    video_kept_s, frames_kept_s = _kept_s(segments, cameras, demand.mbit / 8), _kept_s(frames, cameras, frames_mb_s / cameras)
     kept_mb = video_mb_s * video_kept_s + frames_mb_s * frames_kept_s
     detector_cores = frames_s * demand.busy / DETECT.value
     recordings_tb = video_mb_s * MB * DAY_S * demand.days / TB
@@ -124,6 +133,8 @@ def plan(demand: Demand) -> Plan:
         brokers=brokers,
         broker_mb_s=traffic_mb_s / brokers,
         broker_disk_gb=kept_mb * replicas / brokers / 1000,
+        segments_bytes=bytes_kept(segments),
+        frames_bytes=bytes_kept(frames),
         video_kept_s=video_kept_s,
         frames_kept_s=frames_kept_s,
         detector_cores=detector_cores,
@@ -143,14 +154,31 @@ def _check(demand: Demand) -> None:
 
 
 def most_cameras(topic: Topic[Any], camera_mb_s: float, seconds: float) -> int:
-    """How many cameras a topic holds for so long, by its `retention.bytes`.
+    """How many cameras a topic holds for so long, by its `retention.bytes` as it is made.
 
     Raises:
         ValueError: the topic has no such bound.
     """
+    return int(bytes_kept(topic) / MB / (camera_mb_s * seconds)) * topic.partitions
+
+
+def bytes_kept(topic: Topic[Any]) -> int:
+    """Per partition.
+
+    Raises:
+        ValueError: the topic is bounded by time alone.
+    """
     if topic.retention_bytes is None:
         raise ValueError(f"topic {topic.name} is bounded by time alone")
-    return int(topic.retention_bytes / MB / (camera_mb_s * seconds)) * topic.partitions
+    return topic.retention_bytes
+
+
+def _keeping(topic: Topic[Any], cameras: int, camera_mb_s: float, seconds: float = inf) -> Topic[Any]:
+    """The topic as this site needs it: its fullest partition lasts for so long, at most its own time; never less than as it is made."""
+    seconds = min(seconds, topic.retention_ns / NS_PER_S)
+    needed = ceil(cameras / topic.partitions) * camera_mb_s * MB * seconds * KEEP_ROOM
+    steps = ceil(needed / KEEP_STEP_BYTES) * KEEP_STEP_BYTES
+    return replace(topic, retention_bytes=max(bytes_kept(topic), steps))
 
 
 def _kept_s(topic: Topic[Any], cameras: int, camera_mb_s: float) -> float:
@@ -164,21 +192,11 @@ def _kept_s(topic: Topic[Any], cameras: int, camera_mb_s: float) -> float:
 
 def _with_limits(made: Plan) -> Plan:
     demand, limits = made.demand, []
-    fullest = ceil(demand.cameras / CHANNEL_PARTITIONS)
     if made.workers > CHANNEL_PARTITIONS:
         each = ceil(made.detector_cores / CHANNEL_PARTITIONS / CORE_SHARE)
         limits.append(
             f"{made.workers} workers, but {CHANNEL_PARTITIONS} partitions occupy no more than {CHANNEL_PARTITIONS}: "
             f"give each {each} cores or a GPU, or split the site"
-        )
-    if made.video_kept_s < OUTAGE_S:
-        limits.append(
-            f"the fullest of {CHANNEL_PARTITIONS} partitions carries {fullest} cameras and keeps segments for {made.video_kept_s:.0f} s: "
-            f"storage may not be away for {OUTAGE_S // 60} minutes"
-        )
-    if demand.fps and made.frames_kept_s < FRAMES.retention_ns / NS_PER_S:
-        limits.append(
-            f"frames are kept for {made.frames_kept_s:.0f} s, not the {FRAMES.retention_ns // NS_PER_S} s that a moved worker may go back"
         )
     link_mb_s = demand.link_gbit * 1000 / 8 * LINK_SHARE
     if made.video_mb_s * 2 + made.frames_mb_s > link_mb_s:  # what one machine with all of ingest receives and hands on

@@ -15,6 +15,8 @@ from services.cli.plan_core import (
     DISK_MB_S,
     DISK_SHARE,
     FRAME_SIZE,
+    KEEP_ROOM,
+    KEEP_STEP_BYTES,
     LINK_SHARE,
     NS_PER_S,
     OUTAGE_S,
@@ -23,7 +25,7 @@ from services.cli.plan_core import (
     most_cameras,
     plan,
 )
-from shared.topics import CHANNEL_PARTITIONS, FRAMES, SEGMENTS
+from shared.topics import CHANNEL_PARTITIONS, FRAMES, MIB, SEGMENTS
 
 SIZES = (16, 64, 256, 1000)
 _USUAL = Demand(1)
@@ -58,9 +60,10 @@ _LIMITS = f"""
   from; a GPU is next.
 - **Partitions**: {CHANNEL_PARTITIONS} per topic, fixed for the life of a site. More analytics workers than that stand idle, and all cameras
   of a partition are handled by one worker.
-- **What the broker keeps**: `retention.bytes` is per partition. Beyond {_SEGMENTS_LAST} cameras of {_USUAL.mbit:g} Mbit/s
-  a partition's segments last less than 10 minutes, so storage may not be away for that long; beyond {_FRAMES_LAST} at
-  {_USUAL.fps:g} frames/s its frames last less than two minutes.
+- **What the broker keeps** is a setting, `bus.retention`, per partition; a plan says what it must be. Its defaults are enough for
+  {_SEGMENTS_LAST} cameras of {_USUAL.mbit:g} Mbit/s (segments for 10 minutes, while storage is away) and for
+  {_FRAMES_LAST} at {_USUAL.fps:g} frames/s (frames for the two minutes that a moved worker may go back).
+  Plans add {KEEP_ROOM - 1:.0%}, in steps of {KEEP_STEP_BYTES // MIB} MiB; the broker's disk grows with it.
 - **Network**: segments cross it from the camera to ingest, to the broker, to its replicas, and to storage. With 1 Gbit/s links brokers are
   counted by their links, not by their CPU.
 - **Disks**: capacity comes long before speed.

@@ -14,11 +14,11 @@ from typing import Any, TypeVar
 
 import structlog
 from aiokafka import AIOKafkaProducer  # type: ignore[import-untyped]  # aiokafka is untyped
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic  # type: ignore[import-untyped]  # as above
-from aiokafka.errors import KafkaError, TopicAlreadyExistsError  # type: ignore[import-untyped]  # as above
+from aiokafka.errors import KafkaError  # type: ignore[import-untyped]  # as above
 
 from shared.bus.kafka_consumer import KafkaConsumer
 from shared.bus.kafka_settings import OVERHEAD_BYTES, REQUEST_TIMEOUT_MS, STOP_S, foreign_errors, our_error
+from shared.bus.kafka_topics import KafkaTopics
 from shared.bus.port import Position
 from shared.config.services import KafkaBus as KafkaConfig
 from shared.domain.clock import NS_PER_MS, NS_PER_S, Clock
@@ -26,16 +26,11 @@ from shared.domain.errors import BusError, BusUnavailable, ConfigError, MessageT
 from shared.messages import DeadLetter, Message
 from shared.messages.codec import META, Wire, encode
 from shared.supervise import Supervisor
-from shared.topics import ALL, DEAD_LETTERS, MIB, Topic
+from shared.topics import ALL, DEAD_LETTERS, Topic
 
 log = structlog.get_logger(__name__)
 
 M = TypeVar("M", bound=Message)
-
-#: The active log segment is never deleted: small ones, so that retention by bytes and minutes is kept. On disk per partition.
-LOG_SEGMENT_BYTES = 128 * MIB
-METADATA_RETRY_S = 0.05
-
 
 #: How long `start` waits for the broker, before it goes on and leaves connecting to a loop of its own.
 FIRST_TRY_S = 3.0
@@ -54,6 +49,7 @@ class KafkaBus:
     def __init__(self, config: KafkaConfig, clock: Clock, *, client_id: str, topics: Sequence[Topic[Any]] = ALL) -> None:
         self._config, self._clock, self._client_id, self._topics = config, clock, client_id, tuple(topics)
         self._where = f"kafka {', '.join(config.brokers)}"
+        self._made = KafkaTopics(config, clock, topics, client_id=client_id, where=self._where)
         self._producer = KafkaProducer(self._where, clock)
         self._consumers: set[KafkaConsumer] = set()
         self._supervisor = Supervisor(clock)
@@ -124,7 +120,7 @@ class KafkaBus:
 
     async def _connect(self) -> None:
         try:
-            await self._create_topics()
+            await self._made.ensure()
             await self._producer.open(list(self._config.brokers), self._client_id, max(topic.max_message_bytes for topic in self._topics))
         except (KafkaError, OSError) as error:
             why = "" if "bootstrap" in str(error) else f": {type(error).__name__}: {error}"
@@ -162,57 +158,6 @@ class KafkaBus:
         log.error("undecodable message goes to the dead letters", origin=origin, reason=str(error))
         letter = DeadLetter(origin=origin, reason=str(error), at_ns=self._clock.now_ns(), meta=meta, raw=record.value or b"")
         await self._producer.publish(DEAD_LETTERS, letter)
-
-    async def _create_topics(self) -> None:
-        admin = AIOKafkaAdminClient(
-            bootstrap_servers=list(self._config.brokers), client_id=self._client_id, request_timeout_ms=REQUEST_TIMEOUT_MS
-        )
-        try:
-            await admin.start()
-            answer = await admin.create_topics([self._declared(topic) for topic in self._topics])
-            for name, code, *reason in answer.topic_errors:
-                if code not in (0, TopicAlreadyExistsError.errno):
-                    raise BusError(f"topic {name} cannot be created: error {code} {reason}", where=self._where)
-            existing = await self._partitions(admin)
-        finally:
-            await admin.close()
-        for topic in self._topics:
-            if existing[topic.name] != topic.partitions:
-                raise ConfigError(
-                    f"topic {topic.name} has {existing[topic.name]} partitions, {topic.partitions} are needed",
-                    where=self._where,
-                    hint="partitions fix the order per channel: use an empty cluster, or other topics",
-                )
-
-    async def _partitions(self, admin: AIOKafkaAdminClient) -> dict[str, int]:
-        """Partitions by topic, once the brokers know all of them: a new topic takes a moment to get around.
-
-        Raises:
-            BusUnavailable: they do not in time.
-        """
-        names = [topic.name for topic in self._topics]
-        deadline_ns = self._clock.monotonic_ns() + REQUEST_TIMEOUT_MS * NS_PER_MS
-        while self._clock.monotonic_ns() < deadline_ns:
-            found = {topic["topic"]: len(topic["partitions"]) for topic in await admin.describe_topics(names)}
-            if all(found.get(name) for name in names):
-                return found
-            await self._clock.sleep(METADATA_RETRY_S)
-        raise BusUnavailable("the topics that were made do not appear", where=self._where)
-
-    def _declared(self, topic: Topic[Any]) -> NewTopic:
-        retention_ms = topic.retention_ns // NS_PER_MS
-        settings = {
-            "retention.ms": retention_ms,
-            "retention.bytes": -1 if topic.retention_bytes is None else topic.retention_bytes,
-            "max.message.bytes": topic.max_message_bytes + OVERHEAD_BYTES,
-            "segment.bytes": LOG_SEGMENT_BYTES,
-            "segment.ms": max(60_000, min(retention_ms // 2, 24 * 3600_000)),  # rolled in time for retention by minutes
-            "cleanup.policy": "compact" if topic.compacted else "delete",
-            "compression.type": "producer",  # as it comes: not at all
-        }
-        return NewTopic(
-            topic.name, topic.partitions, self._config.replication, topic_configs={name: str(value) for name, value in settings.items()}
-        )
 
 
 class KafkaProducer:

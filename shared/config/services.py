@@ -24,6 +24,15 @@ class EmbeddedBus(Section):
     kind: Literal["embedded"] = "embedded"
 
 
+class BusRetention(Section):
+    """How much of what fills the brokers' disks they keep; `vedette plan` says what a site needs."""
+
+    segments_bytes: int | None = Field(default=None, ge=128 * MIB)
+    """Bytes for each of 24 partitions: footage that storage has yet to take; null: as the topic is, 2 GiB when it is made."""
+    frames_bytes: int | None = Field(default=None, ge=128 * MIB)
+    """Bytes for each of 24 partitions: frames to analyse; null: as the topic is, 256 MiB when it is made."""
+
+
 class KafkaBus(Section):
     """A Kafka cluster."""
 
@@ -34,6 +43,7 @@ class KafkaBus(Section):
     """Copies that the cluster keeps of each message; at most its number of brokers."""
     restart_after_s: float | None = Field(default=None, ge=5)
     """Seconds; a process whose alarms or analytics handle nothing for so long though messages wait ends with status 75; null: never."""
+    retention: BusRetention = BusRetention()
 
 
 BusConfig = Annotated[EmbeddedBus | KafkaBus, Field(discriminator="kind")]

@@ -15,6 +15,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType  #
 
 from shared.bus.kafka import KafkaBus
 from shared.bus.port import Consumer
+from shared.config.services import MIB, BusRetention
 from shared.config.services import KafkaBus as KafkaConfig
 from shared.domain.clock import SystemClock
 from shared.domain.errors import BusUnavailable, ConfigError
@@ -38,6 +39,8 @@ def topics() -> Topics:
 async def bus(broker: KafkaServer, topics: Topics) -> AsyncIterator[KafkaBus]:
     bus = connect(broker, topics)
     await bus.start()
+    async with asyncio.timeout(60):  # a busy machine may take longer than `start` waits
+        await bus.connected()
     yield bus
     await bus.stop()
 
@@ -84,6 +87,48 @@ async def test_topics_are_made_as_declared(broker: KafkaServer) -> None:
     assert settings["segments"]["retention.bytes"] == str(SEGMENTS.retention_bytes)
     assert settings["segments"]["segment.bytes"] == str(128 * 1024 * 1024)
     assert settings["frames"]["retention.ms"] == "120000"
+
+
+async def settings_of(server: KafkaServer, *names: str) -> dict[str, dict[str, str]]:
+    """What topics have of their own, by name."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=server.address)
+    await admin.start()
+    try:
+        answers = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name) for name in names])
+    finally:
+        await admin.close()
+    resources = [resource for answer in answers for resource in answer.resources]
+    return {name: {entry[0]: entry[1] for entry in entries if entry[3] == 1} for _, _, _, name, entries in resources}
+
+
+async def test_what_the_brokers_keep_is_what_the_site_says_also_of_topics_that_exist(own_broker: KafkaServer) -> None:
+    async def started(**retention: int) -> None:
+        config = KafkaConfig(brokers=(own_broker.address,), retention=BusRetention(**retention))
+        bus = KafkaBus(config, SystemClock(), client_id="test", topics=(SEGMENTS, FRAMES))
+        await bus.start()
+        assert bus.trouble() == ""
+        await bus.stop()
+
+    async def have(segments: dict[str, str], frames: dict[str, str]) -> bool:
+        """A broker takes a moment to know what was altered."""
+        return await settings_of(own_broker, "segments", "frames") == {"segments": segments, "frames": frames}
+
+    await started(frames_bytes=512 * MIB)
+    made = await settings_of(own_broker, "segments", "frames")
+    assert (made["segments"]["retention.bytes"], made["frames"]["retention.bytes"]) == (str(SEGMENTS.retention_bytes), str(512 * MIB))
+    admin = AIOKafkaAdminClient(bootstrap_servers=own_broker.address)
+    await admin.start()
+    by_hand = made["segments"] | {"delete.retention.ms": "1234567"}
+    await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, "segments", by_hand)])
+    await admin.close()
+    await until(lambda: have(by_hand, made["frames"]), what="the brokers know what was set by hand", deadline_s=60)
+
+    larger = by_hand | {"retention.bytes": str(5 * 1024 * MIB)}  # and nothing else of the topic changes, nor what the site does not say
+    await started(segments_bytes=5 * 1024 * MIB)
+    await until(lambda: have(larger, made["frames"]), what="the topic keeps what the site says", deadline_s=60)
+    await started(segments_bytes=5 * 1024 * MIB)
+    await started()
+    assert await have(larger, made["frames"])
 
 
 async def test_a_topic_with_other_partitions_is_refused(broker: KafkaServer, bus: KafkaBus, topics: Topics) -> None:

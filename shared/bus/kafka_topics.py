@@ -1,0 +1,123 @@
+"""The topics of a Kafka cluster: made as declared where they are missing, and kept to what the site wants of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import structlog
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic  # type: ignore[import-untyped]  # aiokafka is untyped
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType  # type: ignore[import-untyped]  # as above
+from aiokafka.errors import TopicAlreadyExistsError, for_code  # type: ignore[import-untyped]  # as above
+
+from shared.bus.kafka_settings import OVERHEAD_BYTES, REQUEST_TIMEOUT_MS
+from shared.config.services import KafkaBus as KafkaConfig
+from shared.domain.clock import NS_PER_MS, Clock
+from shared.domain.errors import BusError, BusUnavailable, ConfigError
+from shared.topics import FRAMES, MIB, SEGMENTS, Topic
+
+log = structlog.get_logger(__name__)
+
+#: The active log segment is never deleted: small ones, so that retention by bytes and minutes is kept. On disk per partition.
+LOG_SEGMENT_BYTES = 128 * MIB
+METADATA_RETRY_S = 0.05
+_RETENTION_BYTES = "retention.bytes"
+#: `config_source` of a setting that the topic itself has (org.apache.kafka.clients.admin.ConfigEntry), not the broker's default.
+_OF_THE_TOPIC = 1
+
+
+class KafkaTopics:
+    """Those of one bus."""
+
+    def __init__(self, config: KafkaConfig, clock: Clock, topics: Sequence[Topic[Any]], *, client_id: str, where: str) -> None:
+        self._config, self._clock, self._topics, self._client_id, self._where = config, clock, tuple(topics), client_id, where
+        names = {topic.name for topic in self._topics}
+        wanted = {SEGMENTS.name: config.retention.segments_bytes, FRAMES.name: config.retention.frames_bytes}
+        #: What the site says, by topic.
+        self._retention = {name: bytes_ for name, bytes_ in wanted.items() if bytes_ is not None and name in names}
+
+    async def ensure(self) -> None:
+        """Make those that are missing, check the others, and set what the site says of them.
+
+        Raises:
+            ConfigError: a topic has other partitions than are needed.
+            BusError, KafkaError, OSError: not now.
+        """
+        admin = AIOKafkaAdminClient(
+            bootstrap_servers=list(self._config.brokers), client_id=self._client_id, request_timeout_ms=REQUEST_TIMEOUT_MS
+        )
+        try:
+            await admin.start()
+            answer = await admin.create_topics([self._declared(topic) for topic in self._topics])
+            for name, code, *reason in answer.topic_errors:
+                if code not in (0, TopicAlreadyExistsError.errno):
+                    raise BusError(f"topic {name} cannot be created: error {code} {reason}", where=self._where)
+            self._check(await self._partitions(admin))
+            await self._keep(admin)
+        finally:
+            await admin.close()
+
+    def _check(self, partitions: Mapping[str, int]) -> None:
+        for topic in self._topics:
+            if partitions[topic.name] != topic.partitions:
+                raise ConfigError(
+                    f"topic {topic.name} has {partitions[topic.name]} partitions, {topic.partitions} are needed",
+                    where=self._where,
+                    hint="partitions fix the order per channel: use an empty cluster, or other topics",
+                )
+
+    async def _partitions(self, admin: AIOKafkaAdminClient) -> dict[str, int]:
+        """Partitions by topic, once the brokers know all of them: a new topic takes a moment to get around.
+
+        Raises:
+            BusUnavailable: they do not in time.
+        """
+        names = [topic.name for topic in self._topics]
+        deadline_ns = self._clock.monotonic_ns() + REQUEST_TIMEOUT_MS * NS_PER_MS
+        while self._clock.monotonic_ns() < deadline_ns:
+            found = {topic["topic"]: len(topic["partitions"]) for topic in await admin.describe_topics(names)}
+            if all(found.get(name) for name in names):
+                return found
+            await self._clock.sleep(METADATA_RETRY_S)
+        raise BusUnavailable("the topics that were made do not appear", where=self._where)
+
+    async def _keep(self, admin: AIOKafkaAdminClient) -> None:
+        """Topics that exist keep as many bytes as the site says; what it does not say stays. A refusal is told, no more."""
+        if not self._retention:
+            return
+        asked = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name) for name in self._retention])
+        for code, reason, _, name, entries in (resource for answer in asked for resource in answer.resources):
+            # Altering replaces all that a topic has: what it has goes along, of whoever it is.
+            own = {entry[0]: entry[1] for entry in entries if entry[3] == _OF_THE_TOPIC}
+            if code != 0:
+                _tell_refused(name, code, reason)
+            elif own.get(_RETENTION_BYTES) != str(self._retention[name]):
+                await self._alter(admin, name, own)
+
+    async def _alter(self, admin: AIOKafkaAdminClient, name: str, own: Mapping[str, str]) -> None:
+        wanted = str(self._retention[name])
+        (answer,) = await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, name, {**own, _RETENTION_BYTES: wanted})])
+        code, reason = answer.resources[0][:2]
+        if code != 0:
+            _tell_refused(name, code, reason)
+        else:
+            log.info("a topic keeps another size", topic=name, bytes_per_partition=wanted, before=own.get(_RETENTION_BYTES, ""))
+
+    def _declared(self, topic: Topic[Any]) -> NewTopic:
+        retention_ms = topic.retention_ns // NS_PER_MS
+        settings = {
+            "retention.ms": retention_ms,
+            _RETENTION_BYTES: self._retention.get(topic.name, -1 if topic.retention_bytes is None else topic.retention_bytes),
+            "max.message.bytes": topic.max_message_bytes + OVERHEAD_BYTES,
+            "segment.bytes": LOG_SEGMENT_BYTES,
+            "segment.ms": max(60_000, min(retention_ms // 2, 24 * 3600_000)),  # rolled in time for retention by minutes
+            "cleanup.policy": "compact" if topic.compacted else "delete",
+            "compression.type": "producer",  # as it comes: not at all
+        }
+        return NewTopic(
+            topic.name, topic.partitions, self._config.replication, topic_configs={name: str(value) for name, value in settings.items()}
+        )
+
+
+def _tell_refused(topic: str, code: int, reason: str) -> None:
+    log.warning("what a topic keeps could not be set", topic=topic, reason=f"{for_code(code).__name__}: {reason}")
