@@ -28,32 +28,13 @@ from shared.bus.kept import KeptTopics
 from shared.bus.log import PartitionLog
 from shared.bus.port import Position, Record
 from shared.bus.reader import EmbeddedConsumer, Partition, TopicPartition, Waiting
+from shared.bus.sizes import check_size
 from shared.domain.clock import Clock
-from shared.domain.errors import BusUnavailable, MessageTooLarge
-from shared.domain.media import Picture
+from shared.domain.errors import BusUnavailable
 from shared.messages import Message
 from shared.topics import ALL, Topic
 
 M = TypeVar("M", bound=Message)
-
-
-def payload_bytes(message: Message) -> int:
-    """Bytes of memory that a message's payload takes; 0 without one."""
-    if message.payload_field is None:
-        return 0
-    payload = getattr(message, message.payload_field)
-    if isinstance(payload, Picture):
-        return (0 if payload.i420 is None else payload.i420.nbytes) + len(payload.jpeg or b"")
-    return len(payload)
-
-
-def _check_size(topic: Topic[Any], message: Message) -> int:
-    """Bytes in memory. Pixels are bounded by the topic's capacity alone: what the limit is about, their JPEG, is not made here."""
-    size = payload_bytes(message)
-    pixels = message.payload_field is not None and isinstance(getattr(message, message.payload_field), Picture)
-    if size > topic.max_message_bytes and not pixels:
-        raise MessageTooLarge(f"a payload of {size} bytes; the topic takes {topic.max_message_bytes}", where=f"topic {topic.name}")
-    return size
 
 
 @dataclass(slots=True)
@@ -142,7 +123,7 @@ class EmbeddedBus:
     async def enqueue(self, topic: Topic[M], message: M) -> asyncio.Future[Position]:
         if not self._running:
             raise self._stopped()
-        size = _check_size(topic, message)
+        size = check_size(topic, message)
         partition = self._partition(topic, topic.partition_of(message))
         if self.kept.log(topic) is not None:
             return await self.kept.append(topic, message, written=partial(self._wake, partition))

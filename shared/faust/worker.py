@@ -24,14 +24,14 @@ import structlog
 from shared.config.services import KafkaBus
 from shared.domain.errors import BusUnavailable
 from shared.faust.app import add_agent, make_app
+from shared.faust.failures import Failures
 from shared.faust.lanes import LaneKey, Lanes
 from shared.faust.moves import Entering, Moves, NotOurs
 from shared.faust.outgoing import Outgoing, Publisher
 from shared.faust.progress import Progress
 from shared.faust.schema import Undecodable
 from shared.faust.watchdog import Watchdog
-from shared.messages import EventKind, EventMessage, Message
-from shared.messages.codec import encode
+from shared.messages import Message
 from shared.obs.lag import watch_lag
 from shared.obs.trace import following
 from shared.service import Health, Runtime
@@ -60,10 +60,6 @@ STALLED_AFTER_S = 30.0
 START_S = 5.0
 #: How often partitions of which nothing was read yet are asked where they begin.
 LOOK_EVERY_S = 5.0
-#: Reports of failed handlers under way at once; more failures than that are only logged and counted.
-MAX_REPORTS = 8
-
-
 Handler = Callable[[M], Awaitable[Sequence[Outgoing[Any]]]]
 
 
@@ -83,9 +79,8 @@ class Worker:
         self._progress = Progress(runtime.clock)
         self._uncommitted: dict[TP, int] = {}
         self._to_commit = asyncio.Event()
-        self._reports: set[asyncio.Task[None]] = set()
-        self._failed = 0
         self._publisher = Publisher(name, runtime)
+        self._failures = Failures(name, runtime, self._publisher)
         self._moves: Moves | None = None
         self._entering: Entering | None = None
         self._running, self._rejoin = asyncio.Event(), asyncio.Event()
@@ -132,9 +127,7 @@ class Worker:
             self._watchdog.stop()
         await self._supervisor.stop()
         await self._stop_app()
-        for report in self._reports:
-            report.cancel()
-        await asyncio.gather(*self._reports, return_exceptions=True)
+        await self._failures.stop()
 
     def health(self) -> Health:
         """Not ok: the app is down, or messages wait and none is handled. Slow is not stuck: whoever is behind but goes on is ok."""
@@ -145,7 +138,7 @@ class Worker:
         stalled = max(slowest_s, progress.waiting_s(lag)) > STALLED_AFTER_S
         summary = (self._runtime.bus.trouble() or "does not run") if not running else "stalled" if stalled else "running"
         details: dict[str, str | int | float | bool] = {
-            "handled": progress.handled, "failed": self._failed, "lag": lag, "in_flight": self._lanes.in_flight,
+            "handled": progress.handled, "failed": self._failures.count, "lag": lag, "in_flight": self._lanes.in_flight,
             "slowest_s": round(slowest_s, 3), "restarts": sum(loop.failures for loop in self._supervisor.loops),
         }  # fmt: skip
         return Health(running and not stalled, summary, details)
@@ -282,26 +275,9 @@ class Worker:
                     self.rejoin()
                     return
                 except Exception as error:  # noqa: BLE001  # the boundary of a handler: whatever it was, the stream goes on and someone is told
-                    await self._failure(topic, origin, event.value, error)
+                    await self._failures.failed(topic, origin, event.value, error)
         finally:
             self._progress.end(message.tp)
         self._progress.done(message.tp, message.offset)
         self._uncommitted[message.tp] = message.offset + 1
         self._to_commit.set()
-
-    async def _failure(self, topic: Topic[Any], origin: str, message: Message, error: Exception) -> None:
-        self._failed += 1
-        log.error("a handler failed; its message becomes a dead letter", worker=self._name, origin=origin, exc_info=error)
-        self._report(topic, message, error)
-        wire = encode(message)
-        meta = dict(wire.headers).get("meta", b"").decode()
-        await self._publisher.dead_letter(origin, f"{type(error).__name__}: {error}", wire.value, meta)
-
-    def _report(self, topic: Topic[Any], message: Message, error: Exception) -> None:
-        """Aside, because the report may have to wait for this very handler to make room; never about a report that failed itself."""
-        own = isinstance(message, EventMessage) and message.kind is EventKind.EXCEPTION
-        if own or len(self._reports) >= MAX_REPORTS:
-            return
-        report = asyncio.create_task(self._runtime.reporter.loop_failed(f"handler of {topic.name} in {self._name}", error))
-        self._reports.add(report)
-        report.add_done_callback(self._reports.discard)
