@@ -21,7 +21,7 @@ from shared.config.site import SiteConfig
 from shared.config.versions import Version, effective
 from shared.config_feed.feed import FORMAT, ConfigFeed
 from shared.domain.clock import Clock
-from shared.domain.errors import ConfigError
+from shared.domain.errors import BusError, ConfigError
 from shared.report import Reporter
 
 log = structlog.get_logger(__name__)
@@ -29,6 +29,8 @@ log = structlog.get_logger(__name__)
 REFUSED = "config.refused"
 _KEPT = "configuration.json"
 _LOOK_S = 5.0
+#: How long a start waits for the version in force, where the broker answers.
+_FIRST_S = 10.0
 
 
 class Running(Protocol):
@@ -72,6 +74,42 @@ def begin(site_file: Path) -> tuple[SiteConfig, OwnFile]:
         except ConfigError as error:
             log.warning("the version that ran last does not validate here any more; the file is used", error=str(error))
     return site, own
+
+
+class FirstVersion:
+    """What a process runs that has kept no version: the one in force, where the broker tells it soon, or else its file. It would otherwise
+    run its file for a moment, and read cameras that are none of its business."""
+
+    def __init__(self, bus: Bus, site: SiteConfig, own: OwnFile, clock: Clock) -> None:
+        self._bus, self._site, self._clock = bus, site, clock
+        #: With the version that the process begins with.
+        self.own = own
+
+    async def read(self) -> SiteConfig:
+        """Called with the bus there. `follow` takes what came too late, and tells what does not validate here."""
+        if not isinstance(self._site.bus, KafkaBus) or self.own.version_id:
+            return self._site
+        newest = await self._newest()
+        if newest is None or newest.format > FORMAT:
+            return self._site
+        try:
+            site = await asyncio.to_thread(effective, self.own.text, newest.text, name=f"version {newest.number}", base_dir=self.own.folder)
+        except ConfigError:
+            return self._site
+        self.own = replace(self.own, version_id=newest.id)
+        await asyncio.to_thread(_keep, self._site, newest)
+        return site
+
+    async def _newest(self) -> Version | None:
+        feed = ConfigFeed(self._bus, self._clock)
+        try:
+            async with asyncio.timeout(_FIRST_S):
+                return (await feed.read_all()).newest
+        except (TimeoutError, BusError) as error:
+            log.warning("the configuration in force cannot be read now; the file is used until then", error=str(error))
+            return None
+        finally:
+            await feed.close()
 
 
 async def follow(running: Running, site: SiteConfig, own: OwnFile, clock: Clock) -> None:

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from services.cli.announce import announce_alarms, announce_channels, announce_ready
 from services.cli.factory import routers
-from services.cli.following import OwnFile, follow
+from services.cli.following import FirstVersion, OwnFile, follow
 from services.cli.output import ERR, say
 from services.cli.share import Share
 from services.cli.stopping import stop_signals
@@ -87,14 +87,16 @@ async def serve(
     with stop_signals(at_once=partial(_warn, "Stopping at once.")) as stop:
         wiring, supervisor = Wiring(site, clock, names, share=share), Supervisor(clock)
         inside = await _open_inside(site, wiring, listen, share) if listen is not None else None
-        starting = asyncio.create_task(wiring.start(partial(_started, wiring, supervisor, site, clock)), name="start")
+        first = FirstVersion(wiring.bus, site, own, clock) if own is not None else None
+        told = partial(_started, wiring, supervisor, site, clock)
+        starting = asyncio.create_task(wiring.start(told, first.read if first is not None else None), name="start")
         stopped = asyncio.create_task(stop.wait(), name="stop")
         try:
             await asyncio.wait([starting, stopped], return_when=asyncio.FIRST_COMPLETED)
             if starting.done():
                 await starting
-                if own is not None:
-                    supervisor.spawn("cli.config", partial(follow, wiring, site, own, clock))
+                if first is not None:
+                    supervisor.spawn("cli.config", partial(follow, wiring, site, first.own, clock))
                 say(f"Data:      {wiring.data_dir}")
                 say("Running. Alarms are printed as they happen; Ctrl-C stops.")
                 if limit_s is not None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -38,8 +38,6 @@ START_ORDER = ("ingest", "storage", "alarms", "analytics", "console")
 STOP_ORDER = ("ingest", "analytics", "alarms", "storage", "console")
 #: Recording needs these: when their settings are wrong, or their packages missing, nothing runs.
 ESSENTIAL = frozenset({"storage", "ingest"})
-#: Their workers join the bus at the start: begun while it is away, they would only fail, and load their models again and again.
-ON_WORKERS = frozenset({"alarms", "analytics"})
 #: How long others let the cameras go first, how long the page waits for what it shows, and `start` for all.
 INGEST_WAIT_S, CONSOLE_WAIT_S, START_WAIT_S = 2.0, 5.0, 10.0
 BACKOFF_MIN_S, BACKOFF_MAX_S = 1.0, 30.0
@@ -49,6 +47,7 @@ STOP_LIMIT_S = 60
 
 #: Told what happens: the name of a service (or `bus`), and what it does or why it could not.
 Tell = Callable[[str, str], None]
+First = Callable[[], Awaitable[SiteConfig]]
 
 
 def make_bus(site: SiteConfig, clock: Clock) -> Bus:
@@ -111,8 +110,9 @@ class Wiring:
                 log.error("a service failed while it took a configuration", service=name, exc_info=result)
         return {name: redact(str(result)) for name, result in zip(able, taken, strict=True) if isinstance(result, Exception)}
 
-    async def start(self, tell: Tell) -> None:
+    async def start(self, tell: Tell, first: First | None = None) -> None:
         """Lock the data folder, start the bus and every service. Returns when each has started or said why not, or takes its time.
+        With the bus there, `first` may say what the services run.
 
         Raises:
             ConfigError: a mistake in the configuration or the installation, with which nothing can be recorded; or another process has
@@ -122,6 +122,8 @@ class Wiring:
         self._wrong = asyncio.get_running_loop().create_future()
         try:
             await self._start_bus(tell)
+            if first is not None and "bus" not in self.failed:
+                self._site = _where_it_is(await first(), self._site)
             reporter = self._reporter = Reporter(self.bus.producer, self._clock, self._site.device.id)
             self._report_dropped(reporter)
             runtime = Runtime(self._site, self.bus, self._clock, self.data_dir, reporter)
@@ -192,22 +194,10 @@ class Wiring:
             await self._wait_for([other for other in self._names if other != name], CONSOLE_WAIT_S)
         elif name != "ingest" and "ingest" in self._names:
             await self._wait_for(["ingest"], INGEST_WAIT_S)
-        if name in ON_WORKERS:
-            await self._wait_for_bus(name, tell)
         backoff_s = BACKOFF_MIN_S
         while not await self._attempt(name, runtime, tell):
             await self._clock.sleep(backoff_s * random.uniform(0.5, 1.0))
             backoff_s = min(backoff_s * 2, BACKOFF_MAX_S)
-
-    async def _wait_for_bus(self, name: str, tell: Tell) -> None:
-        if "bus" not in self.failed:
-            return
-        self.failed[name] = "waits for the bus"
-        tell(name, self.failed[name])
-        self._tried[name].set()
-        while "bus" in self.failed:  # told by `_watch_bus`
-            await self._clock.sleep(BUS_LOOK_S)
-        del self.failed[name]
 
     async def _attempt(self, name: str, runtime: Runtime, tell: Tell) -> bool:
         """Whether this was the last: it runs, or can never do."""

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from services.cli.following import begin, follow
+from services.cli.following import FirstVersion, begin, follow
 from services.cli.wiring import Wiring
 from shared.bus.port import Consumer
 from shared.config_feed.feed import ConfigFeed
@@ -33,13 +33,15 @@ def channels(*names: str, more: str = "") -> str:
 
 
 @asynccontextmanager
-async def process(site_file: Path) -> AsyncIterator[Wiring]:
+async def process(site_file: Path, *, follows: bool = True) -> AsyncIterator[Wiring]:
     """Ingest, as `vedette run` runs it."""
     site, own = await asyncio.to_thread(begin, site_file)
     wiring, supervisor = Wiring(site, CLOCK, ("ingest",)), Supervisor(CLOCK)
+    first = FirstVersion(wiring.bus, site, own, CLOCK)
     try:
-        await wiring.start(lambda _name, _what: None)
-        supervisor.spawn("config", partial(follow, wiring, site, own, CLOCK))
+        await wiring.start(lambda _name, _what: None, first.read)
+        if follows:
+            supervisor.spawn("config", partial(follow, wiring, site, first.own, CLOCK))
         yield wiring
     finally:
         await supervisor.stop()
@@ -88,6 +90,33 @@ async def test_versions_of_the_topic_are_taken_and_one_that_does_not_validate_he
             await reads(wiring, 2)
     finally:
         broker.restart()
+
+
+@pytest.mark.integration
+@pytest.mark.servers
+async def test_a_process_that_has_run_no_version_begins_with_the_one_in_force(own_broker: KafkaServer, tmp_path: Path) -> None:
+    """Not with its file, not even for a moment; but with that where the version does not validate here."""
+
+    def site_file(folder: str, cameras: str) -> Path:
+        file = tmp_path / f"{folder}.yml"
+        file.write_text(f"bus: {{kind: kafka, brokers: ['{own_broker.address}']}}\ndata_dir: {tmp_path}/{folder}\n{cameras}")
+        return file
+
+    async with process(site_file("first", channels("a"))) as wiring:  # nothing is published yet
+        await reads(wiring, 1)
+        feed = ConfigFeed(wiring.bus, CLOCK)
+        await feed.read_all()
+        await feed.publish(channels("a", "b", "c"))
+        fresh = site_file("fresh", channels("x"))
+        async with process(fresh, follows=False) as begun:
+            await reads(begun, 3)
+        assert '"number": 1' in (tmp_path / "fresh" / "configuration.json").read_text()
+        await feed.publish(channels("a", "b", more=", user: u, password: {env: NOT_SET_HERE}"))
+        async with process(site_file("other", channels("x")), follows=False) as begun:
+            await reads(begun, 1)
+        async with process(fresh, follows=False) as begun:  # it has run one
+            await reads(begun, 3)
+        await feed.close()
 
 
 @pytest.mark.integration
