@@ -1,4 +1,5 @@
-"""The detector alone, for bench/workers.py: `python -m bench._detector openvino|predict SECONDS` prints frames/s, pictures in memory.
+"""The detector alone, for bench/workers.py: `python -m bench._detector openvino|predict SECONDS` prints frames/s, and frames
+per second of CPU. Pictures are in memory.
 
 Runs with the cores that it was given; `predict` is plain Ultralytics with one torch thread.
 """
@@ -38,12 +39,12 @@ def main() -> None:
     run, pictures = engine(name), [from_jpeg(jpeg) for jpeg in people()]
     for _ in range(WARM_UP):
         run(pictures[:BATCH])
-    done, began = 0, time.monotonic()
+    done, began, used = 0, time.monotonic(), time.process_time()
     while time.monotonic() < began + seconds:
         at = done % (len(pictures) - BATCH)
         run(pictures[at : at + BATCH])
         done += BATCH
-    print(done / (time.monotonic() - began))
+    print(done / (time.monotonic() - began), done / (time.process_time() - used))
 
 
 if __name__ == "__main__":

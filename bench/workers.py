@@ -56,6 +56,19 @@ class Counted:
     def rate(self) -> float:
         return sum(self.each)
 
+    @property
+    def per_cpu_s(self) -> float:
+        """Frames per second of the workers' CPU: what is left of the figure when others use the machine too."""
+        return self.rate / sum(cores for part, cores in self.cores.items() if part in WORKERS)
+
+
+@dataclass(frozen=True)
+class Alone:
+    """Of a detector without a worker: frames/s of all its processes, frames per second of CPU."""
+
+    rate: float
+    per_cpu_s: float
+
 
 def own(channels: int) -> dict[str, Any]:
     """Channels with a line across the picture; the detector looks at every frame."""
@@ -113,8 +126,8 @@ def count(site: Site, names: Sequence[str], seconds: float) -> Counted:
     return Counted(rates, {name: meter.cores(name) for name in meter.parts}, dropped)
 
 
-def alone(kind: str, cores: Sequence[int], seconds: float) -> list[float]:
-    """Frames/s of the detector alone, one process on each core."""
+def alone(kind: str, cores: Sequence[int], seconds: float) -> Alone:
+    """The detector alone, one process on each core."""
     running = []
     for core in cores:
         with pinned(core):
@@ -122,29 +135,33 @@ def alone(kind: str, cores: Sequence[int], seconds: float) -> list[float]:
             running.append(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True))
     said = [process.communicate()[0] for process in running]
     assert not any(process.returncode for process in running), f"the detector alone ({kind}) failed"
-    return [float(text.split()[-1]) for text in said]
+    rates, per_cpu_s = zip(*([float(word) for word in text.split()[-2:]] for text in said), strict=True)
+    return Alone(sum(rates), sum(per_cpu_s) / len(cores))
 
 
-def row(name: str, rate: float, extra: str = "") -> None:
-    print(f"| {name:<46} | {rate:7.1f} | {extra} |", flush=True)
+def row(name: str, found: Counted | Alone, extra: str = "") -> None:
+    print(f"| {name:<27} | {found.rate:6.1f} | {found.per_cpu_s:6.1f} | {extra} |", flush=True)
 
 
-def tell(phases: dict[str, Counted], raw: dict[str, list[float]]) -> dict[str, Any]:
+def tell(phases: dict[str, Counted], raw: dict[str, Alone]) -> dict[str, Any]:
     """The table and the ratios; all of it as values."""
-    print("\n| on one core each | frames/s | |\n|---|---|---|")
+    print("\n| on one core each            | frames/s | frames per CPU-second | cores in use |\n|---|---|---|---|")
     for name, found in phases.items():
         cores = ", ".join(f"{part} {found.cores[part]:.2f}" for part in found.cores if part in (*WORKERS, *SERVERS) and part != "MinIO")
-        row(name, found.rate, f"cores: {cores}")
+        row(name, found, cores)
     for name, rates in raw.items():
-        row(name, sum(rates), "")
+        row(name, rates)
     one = (phases["one worker, core 0"].rate + phases["one worker, core 1"].rate) / 2
-    two, engine = phases["two workers"].rate, (sum(raw["OpenVINO alone, core 0"]) + sum(raw["OpenVINO alone, core 1"])) / 2
-    predict = sum(raw["Ultralytics predict, core 0"])
-    both = sum(raw["OpenVINO alone, both cores"])
+    two, engine = phases["two workers"].rate, (raw["OpenVINO alone, core 0"].rate + raw["OpenVINO alone, core 1"].rate) / 2
+    predict, both = raw["Ultralytics predict, core 0"].rate, raw["OpenVINO alone, both cores"].rate
     print(f"\ntwo workers: {two / one:.2f} x one (mean of both cores; aimed at: 1.8); the engine alone: {both / engine:.2f} x")
     print(f"of the engine alone: one worker reaches {one / engine:.2f}, two {two / both:.2f}")
     print(f"one worker: {one / predict:.2f} x Ultralytics predict alone")
-    return {"phases": {name: asdict(found) for name, found in phases.items()}, "alone": raw, "two_to_one": two / one}
+    return {
+        "phases": {name: asdict(found) for name, found in phases.items()},
+        "alone": {name: asdict(rates) for name, rates in raw.items()},
+        "two_to_one": two / one,
+    }
 
 
 def main() -> None:

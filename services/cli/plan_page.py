@@ -70,13 +70,28 @@ _LIMITS = f"""
 
 ## What it costs to move frames through a broker
 """
+_WHOLE = """
+## Whole sites
+
+The unit costs are of one thing at a time. `make bench-servers` runs the services of docker-compose.yml on a real Kafka (with the settings
+of docker-compose.yml), MinIO and PostgreSQL (which syncs), all on one machine, each against a peer in the same run. A bench fails when
+footage was lost, a frame dropped or a signature wrong; never because of a time.
+
+- `python -m bench.s3_rate`: 64 cameras of 4 Mbit/s into MinIO for 5 minutes, 32 MB/s. MB/s and segments/s in and stored, storage's lag, CPU
+  per MB and memory by process; then whether every segment is in the catalogue and every recording in MinIO, and `vedette check`. Peer: the
+  plain minio client with the same bytes in files of a minute. It needs 25 GB of disk. `--bus embedded` leaves the broker out.
+- `python -m bench.workers`: frames/s of one analytics worker and of two, each pinned to a core, the detector on every frame, and what the
+  broker takes meanwhile. Peers: the same engine alone on one core and on both, and Ultralytics `predict`.
+- `python -m bench.latency --deployment kafka`: capture to webhook, 4 cameras at 5 frames/s, and the cores that all processes use. Peer: the
+  same cameras with everything in one process.
+"""
 
 
 def page() -> str:
     """The whole page, Markdown."""
     costs = "\n".join(f"| {cost.what} | {cost.value:g} {cost.unit} | {cost.measured} | {cost.by} |" for cost in COSTS)
     sections = "\n".join(_section(cameras) for cameras in SIZES)
-    return f"{_HEAD}{costs}\n{_ASSUMED}{sections}{_LIMITS}{_objection()}"
+    return f"{_HEAD}{costs}\n{_ASSUMED}{sections}{_LIMITS}{_objection()}{_WHOLE}"
 
 
 def _section(cameras: int) -> str:
