@@ -33,8 +33,10 @@ class Running:
         self.lines: list[str] = []
 
     def until(self, part: str) -> str:
-        """Read on to the first line that holds `part`."""
+        """The first line that holds `part`; reads on when there is none yet. Parts start side by side: some lines have no fixed order."""
         assert self.process.stdout is not None
+        if known := [line for line in self.lines if part in line]:
+            return known[0]
         for line in self.process.stdout:
             self.lines.append(line.rstrip("\n"))
             if part in line:
