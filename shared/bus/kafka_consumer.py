@@ -12,7 +12,6 @@ from aiokafka.abc import ConsumerRebalanceListener  # type: ignore[import-untype
 from aiokafka.errors import KafkaError  # type: ignore[import-untyped]  # as above
 
 from shared.bus.kafka_settings import (
-    FETCH_MAX_WAIT_MS,
     OVERHEAD_BYTES,
     REQUEST_TIMEOUT_MS,
     SESSION_TIMEOUT_MS,
@@ -51,7 +50,8 @@ class KafkaConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
         consumer = self._consumer = AIOKafkaConsumer(
             bootstrap_servers=brokers, client_id=client_id, group_id=self._group, enable_auto_commit=False,
             auto_offset_reset="earliest" if from_start and self._group is not None else "latest",
-            max_partition_fetch_bytes=largest + OVERHEAD_BYTES, fetch_max_wait_ms=FETCH_MAX_WAIT_MS,
+            max_partition_fetch_bytes=largest + OVERHEAD_BYTES,
+            fetch_max_wait_ms=min(topic.max_wait_ms for topic in self._topics.values()),  # a partition just read waits for it as well
             request_timeout_ms=REQUEST_TIMEOUT_MS, session_timeout_ms=SESSION_TIMEOUT_MS,
         )  # fmt: skip
         if self._group is not None:
