@@ -25,7 +25,7 @@ from tests.contract.bus_contract import DEADLINE_S, BusContract, Topics, event, 
 from tests.support.kafka import KafkaServer
 from tests.support.waiting import until
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 
 _NUMBERS = itertools.count()
 
@@ -159,10 +159,12 @@ async def test_a_broker_that_goes_away_is_told_also_to_who_publishes_nothing(bro
     assert bus.trouble() == ""
     await asyncio.to_thread(broker.kill)
     try:
-        await until(lambda: bus.trouble() == f"kafka {broker.address}: the broker does not answer (is it running?)", "it is told")
+        await until(
+            lambda: bus.trouble() == f"kafka {broker.address}: the broker does not answer (is it running?)", "it is told", deadline_s=120
+        )
     finally:
         await asyncio.to_thread(broker.restart)
-    await until(lambda: not bus.trouble(), "it is back")
+    await until(lambda: not bus.trouble(), "it is back", deadline_s=120)
 
 
 async def test_a_broker_that_hangs_is_told_and_messages_wait_for_it(broker: KafkaServer, bus: KafkaBus, topics: Topics) -> None:
@@ -170,12 +172,16 @@ async def test_a_broker_that_hangs_is_told_and_messages_wait_for_it(broker: Kafk
     broker.process.send_signal(signal.SIGSTOP)
     try:
         publishing = asyncio.create_task(bus.producer.publish(topics.events, event(0, "late")))
-        await until(lambda: f"kafka {broker.address}: messages are not acknowledged" in bus.producer.trouble, "the producer tells it")
-        await until(lambda: f"kafka {broker.address}: the broker does not answer" in bus.trouble(), "the bus tells it")
+        await until(
+            lambda: f"kafka {broker.address}: messages are not acknowledged" in bus.producer.trouble,
+            "the producer tells it",
+            deadline_s=120,
+        )
+        await until(lambda: f"kafka {broker.address}: the broker does not answer" in bus.trouble(), "the bus tells it", deadline_s=120)
     finally:
         broker.process.send_signal(signal.SIGCONT)
     await publishing
-    await until(lambda: not bus.trouble(), "it is back")
+    await until(lambda: not bus.trouble(), "it is back", deadline_s=120)
 
 
 async def test_who_waits_for_a_broker_that_never_comes_is_told_at_the_stop() -> None:
