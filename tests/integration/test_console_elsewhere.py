@@ -120,18 +120,23 @@ async def test_a_share_of_the_cameras_that_nobody_takes_is_told(tmp_path: Path) 
             await told(client, lambda found: set(found) == {("console", ""), ("ingest", first), ("ingest", f"127.0.0.1:{port}")})
 
 
-async def test_all_behind_one_name_are_asked(tmp_path: Path) -> None:
-    """`localhost` where it has an address of both families; one of them is away."""
-    found = await asyncio.get_running_loop().getaddrinfo("localhost", 80, type=socket.SOCK_STREAM)
-    hosts = {str(where[4][0]) for where in found}
-    if hosts != {"127.0.0.1", "::1"}:
-        pytest.skip("localhost has one address here")
-    async with process({"analytics": Health(True, "well")}) as first:
-        port = first.rpartition(":")[2]
-        async with site(tmp_path, analytics=[f"http://localhost:{port}"]) as s, s.logged_in() as client:
-            services = await told(client, known)
-            assert services[("analytics", first)]["ok"]
-            assert services[("analytics", f"[::1]:{port}")]["summary"] == AWAY
+async def test_all_behind_one_name_are_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name that stands for three processes, as that of a scaled service of containers does; one of them is away."""
+    resolve, hosts = socket.getaddrinfo, ("127.0.0.1", "127.0.0.2", "127.0.0.3")
+
+    def resolved(host: Any, *args: Any, **kwargs: Any) -> list[Any]:
+        return [found for one in (hosts if host == "workers.test" else (host,)) for found in resolve(one, *args, **kwargs)]
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolved)  # no test may write the machine's names
+    async with AsyncExitStack() as stack:
+        first = await stack.enter_async_context(process({"analytics": Health(True, "well")}))
+        port = int(first.rpartition(":")[2])
+        second = await stack.enter_async_context(process({"analytics": Health(False, "no model")}, host=hosts[1], port=port))
+        s = await stack.enter_async_context(site(tmp_path, analytics=[f"http://workers.test:{port}"]))
+        services = await told(await stack.enter_async_context(s.logged_in()), known)
+        assert services[("analytics", first)]["ok"]
+        assert services[("analytics", second)]["summary"] == "no model"
+        assert services[("analytics", f"{hosts[2]}:{port}")]["summary"] == AWAY
 
 
 @pytest.mark.parametrize("body", [b"<html>", b"{}", b'{"services": {"x": 1}}', b'{"services": {}, "share": "2 of 1"}', b"x" * 2_000_000])
