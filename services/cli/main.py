@@ -15,8 +15,8 @@ from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
 from services.cli import camera, config, models, plan, topics
-from services.cli.entry import interrupt_as_usual
 from services.cli.following import begin
+from services.cli.interrupt import interrupt_as_usual
 from services.cli.logs import start_logging
 from services.cli.output import ERR, say, tell_error, write_crash
 from services.cli.ports import with_known_port

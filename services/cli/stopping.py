@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from services.cli.entry import KILLED_BY_SIGINT
+from services.cli.interrupt import KILLED_BY_SIGINT
 
 
 @contextmanager

@@ -136,7 +136,8 @@ class Worker:
         lag = progress.lag(app.consumer) if running else 0
         slowest_s = progress.slowest_s()
         stalled = max(slowest_s, progress.waiting_s(lag)) > STALLED_AFTER_S
-        summary = (self._runtime.bus.trouble() or "does not run") if not running else "stalled" if stalled else "running"
+        away = self._runtime.bus.trouble() or ("does not run" if app is None else "joins its group")
+        summary = away if not running else "stalled" if stalled else "running"
         details: dict[str, str | int | float | bool] = {
             "handled": progress.handled, "failed": self._failures.count, "lag": lag, "in_flight": self._lanes.in_flight,
             "slowest_s": round(slowest_s, 3), "restarts": sum(loop.failures for loop in self._supervisor.loops),
