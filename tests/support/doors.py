@@ -25,6 +25,8 @@ FPS = 5
 PLACES: tuple[float | None, ...] = (*(0.2 + 0.6 * step / 32 for step in range(33)), *[None] * 22)
 #: Between two crossings.
 PERIOD_NS = len(PLACES) * NS_PER_S // FPS
+#: Frames may be so late, which is the most that can be set: a machine that is busy with killing and starting is late, not wrong.
+STALE_NS = 60 * NS_PER_S
 CENTRE = "station"
 RULE = "line"
 
@@ -76,6 +78,6 @@ def watched_by(cameras: SimulatorThread, count: int, centre: str, folder: Path, 
             "engine": "onnx",
             "input_width": WIDTH,
             "input_height": HEIGHT,
-            "stale_after_s": 30,  # a machine that is busy with killing is late, not wrong
+            "stale_after_s": STALE_NS // NS_PER_S,
         },
     }

@@ -1,0 +1,138 @@
+"""Broker, object server and database of a running site go away for a minute each and come back; its cameras go on.
+
+Nothing that was acknowledged is lost or doubled, recordings have no gap, health says who is away and that it is back, and every crossing
+is an alarm, but for those whose frames were too old when the broker was back.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import httpx
+import pytest
+
+from shared.config.load import load_site
+from shared.domain.clock import SystemClock
+from tests.support.books import Books, settle, wait_for_alarms
+from tests.support.deployment import Deployment, deployment
+from tests.support.doors import doors, watched_by
+from tests.support.kafka import KafkaServer
+from tests.support.minio import MinioServer
+from tests.support.onlooker import onlooker
+from tests.support.postgres import PostgresServer
+from tests.support.waiting import wait_for
+from tests.support.webhooks import monitoring_centre
+
+#: Seconds that each is away, and which of them.
+OUTAGE_S = int(os.environ.get("VEDETTE_OUTAGE_S", "60"))
+OUTAGES = os.environ.get("VEDETTE_OUTAGES", "broker,objects,database").split(",")
+pytestmark = [pytest.mark.e2e, pytest.mark.servers, pytest.mark.slow, pytest.mark.timeout(1200 + 2 * OUTAGE_S * len(OUTAGES))]
+
+SERVICES = ("ingest", "ingest-2", "storage", "alarms", "analytics-1", "analytics-2", "console")
+CAMERAS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Outage:
+    """One server, and what of it is told by the health of these services: all of them must be green again when it is back."""
+
+    server: KafkaServer | MinioServer | PostgresServer
+    told: dict[str, str]
+
+
+def outages(site: Deployment) -> dict[str, Outage]:
+    """By name."""
+    kafka = f"kafka {site.kafka.address}: the broker does not answer"
+    states = "the database of the channels' states"
+    return {
+        "broker": Outage(site.kafka, {name: "degraded" if name == "console" else kafka for name in SERVICES}),
+        "objects": Outage(site.objects, {"storage": "finished recordings wait on this disk"}),
+        "database": Outage(
+            site.postgres,
+            {
+                "alarms": "the alarm book cannot be reached",
+                "storage": "the catalogue cannot be reached",
+                "analytics-1": states,
+                "analytics-2": states,
+            },
+        ),
+    }
+
+
+def test_broker_object_server_and_database_away_and_back_cost_nothing(
+    tmp_path: Path, own_broker: KafkaServer, postgres: PostgresServer
+) -> None:
+    with doors(tmp_path / "cameras", CAMERAS) as cameras, monitoring_centre() as centre:
+        own = watched_by(cameras, CAMERAS, centre.url, tmp_path, file_s=10)
+        with (
+            deployment(tmp_path / "site", own, broker=own_broker, postgres=postgres) as site,
+            onlooker(own_broker.address) as watching,
+        ):
+            books = Books.of(site)
+            for name in SERVICES:
+                site.start(name)
+            site.wait_healthy()
+            wait_for_alarms(books, CAMERAS, "each camera makes alarms")
+            calm_ns, dropped = 0, 0
+            for name in OUTAGES:
+                before = books.seen()
+                go_through(site, outages(site)[name])
+                wait_for_alarms(books, CAMERAS, f"each camera makes alarms after the outage: {name}")
+                assert not before.lost(books.seen()), name
+                if name == "broker":  # frames that were too old by then are no crossings
+                    calm_ns, dropped = SystemClock().now_ns(), stale_frames(site)
+            in_time = stale_frames(site) == dropped  # else this machine was too busy to look at every frame
+            assert site.running() == set(SERVICES)
+            gapless(site)
+            cameras.stop_listening()
+            settle(site, books, "at the end")
+            books.assert_sound("at the end")
+            books.assert_told(centre, "at the end")
+            if in_time:
+                crossings = watching.beginnings(load_site(site.site_file))
+                books.assert_has((one for one in crossings if one.start_ns > calm_ns), "at the end")
+            check = site.check("--deep")
+            assert check.returncode == 0, check.stdout + check.stderr
+            assert "The store is in order." in check.stdout, check.stdout
+
+
+def go_through(site: Deployment, outage: Outage) -> None:
+    """Kill it, see that it is told, wait until the time is over, start it again, see that all is well."""
+    outage.server.kill()
+    try:
+        over_s, pause = time.monotonic() + OUTAGE_S, threading.Event()
+        for name, what in outage.told.items():
+            wait_for(lambda name=name, what=what: what in said(site, name), what=f"{name} says: {what}", deadline_s=150)  # type: ignore[misc]  # the defaults bind the loop's values
+        pause.wait(max(0.0, over_s - time.monotonic()))  # the length of the outage is the point of this test
+    finally:
+        outage.server.restart()
+    site.wait_healthy()
+    for name, what in outage.told.items():
+        wait_for(lambda name=name, what=what: what not in said(site, name), what=f"{name} says no more: {what}")  # type: ignore[misc]  # as above
+
+
+def said(site: Deployment, name: str) -> str:
+    """All that a process tells of its health."""
+    try:
+        return httpx.get(site.health_url(name), timeout=10).text
+    except httpx.HTTPError as error:
+        return str(error)
+
+
+def stale_frames(site: Deployment) -> int:
+    """How many frames the workers have dropped because they came too late."""
+    answers = [httpx.get(site.health_url(name), timeout=10).json() for name in SERVICES if name.startswith("analytics")]
+    return sum(int(answer["services"]["analytics"]["details"]["dropped"]) for answer in answers)
+
+
+def gapless(site: Deployment) -> None:
+    """What is recorded of each camera is one piece, from one connection to it."""
+    for number in range(1, CAMERAS + 1):
+        files = site.recordings(f"door-{number}")
+        assert len(files) > 1
+        assert all(a["end_ns"] == b["start_ns"] for a, b in pairwise(files)), files
