@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterable
 
 import pytest
@@ -10,6 +11,12 @@ from tests.support.kafka import broker, composed_broker, own_broker
 from tests.support.postgres import postgres
 
 __all__ = ["broker", "composed_broker", "own_broker", "postgres"]
+
+
+def pytest_configure() -> None:
+    """Where tests run in the background of a script Ctrl-C is ignored, and what they start would inherit that."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: Iterable[pytest.Item]) -> None:
