@@ -14,54 +14,37 @@ from pathlib import Path
 
 import pytest
 
-from shared.config.load import load_site
 from shared.domain.clock import NS_PER_S
-from tests.support.books import Books, Seen, settle, wait_for_alarms
-from tests.support.deployment import Deployment, deployment
-from tests.support.doors import STALE_NS, doors, watched_by
+from tests.support.at_work import SERVICES, TOO_BUSY, site_at_work
+from tests.support.books import Books, Seen, settle
+from tests.support.deployment import Deployment
+from tests.support.doors import STALE_NS
 from tests.support.kafka import KafkaServer
-from tests.support.onlooker import onlooker
 from tests.support.postgres import PostgresServer
-from tests.support.waiting import wait_for
-from tests.support.webhooks import monitoring_centre
 
-pytestmark = [pytest.mark.e2e, pytest.mark.servers, pytest.mark.slow, pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.e2e, pytest.mark.servers, pytest.mark.slow, pytest.mark.timeout(1500), TOO_BUSY]
 
 ROUNDS = int(os.environ.get("VEDETTE_KILL_ROUNDS", "30"))
 SEED = int(os.environ.get("VEDETTE_KILL_SEED", "0")) or random.SystemRandom().randrange(1, 2**31)
-SERVICES = ("ingest", "ingest-2", "storage", "alarms", "analytics-1", "analytics-2", "console")
-CAMERAS = 4
 LONGEST_S, LONGEST_AWAY_S = 6.0, 2.0  # between two kills, and before it is started again; a process needs 3 to 5 s to be ready
 
 
 def test_thirty_kills_of_any_service_lose_nothing_and_double_nothing(
     tmp_path: Path, own_broker: KafkaServer, postgres: PostgresServer
 ) -> None:
-    with doors(tmp_path / "cameras", CAMERAS) as cameras, monitoring_centre() as centre:
-        own = watched_by(cameras, CAMERAS, centre.url, tmp_path, file_s=4)
-        with (
-            deployment(tmp_path / "site", own, broker=own_broker, postgres=postgres) as site,
-            onlooker(own_broker.address) as watching,
-        ):
-            books = Books.of(site)
-            for name in SERVICES:
-                site.start(name)
-            site.wait_healthy()
-            wait_for(books.alarms, what=f"seed {SEED}: the first alarm", deadline_s=120)
-            acknowledged = kill_at_random(site, books)
-            site.wait_healthy()
-            wait_for_alarms(books, CAMERAS, f"seed {SEED}: each camera makes alarms again")
-            cameras.stop_listening()  # only what was promised is still to come
-            settle(site, books, f"seed {SEED}")
-            books.assert_sound(f"seed {SEED}")
-            books.assert_told(centre, f"seed {SEED}")
-            assert not acknowledged.lost(books.seen()), f"seed {SEED}"
-            if books.latest_s() < STALE_NS / NS_PER_S * 0.75:  # else this machine was too busy to look at every frame
-                books.assert_has(watching.beginnings(load_site(site.site_file)), f"seed {SEED}")
-            for options in ([], ["--deep"]):
-                check = site.check(*options)
-                assert check.returncode == 0, f"seed {SEED}: {check.stdout}{check.stderr}"
-                assert "The store is in order." in check.stdout, f"seed {SEED}: {check.stdout}"
+    why = f"seed {SEED}"
+    with site_at_work(tmp_path, own_broker, postgres, file_s=4) as at_work:
+        site, books = at_work.site, at_work.books
+        acknowledged = kill_at_random(site, books)
+        site.wait_healthy()
+        at_work.wait_for_alarms(f"{why}: each camera makes alarms again")
+        at_work.cameras.stop_listening()  # only what was promised is still to come
+        settle(site, books, why)
+        books.assert_sound(why)
+        books.assert_told(at_work.centre, why)
+        assert not acknowledged.lost(books.seen()), why
+        at_work.assert_nothing_missed(why, in_time=books.latest_s() < STALE_NS / NS_PER_S * 0.75)
+        at_work.assert_in_order(why)
 
 
 def kill_at_random(site: Deployment, books: Books) -> Seen:

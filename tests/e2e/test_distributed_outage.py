@@ -16,25 +16,20 @@ from pathlib import Path
 import httpx
 import pytest
 
-from shared.config.load import load_site
 from shared.domain.clock import SystemClock
-from tests.support.books import Books, settle, wait_for_alarms
-from tests.support.deployment import Deployment, deployment
-from tests.support.doors import doors, watched_by
+from tests.support.at_work import CAMERAS, SERVICES, TOO_BUSY, site_at_work
+from tests.support.books import settle
+from tests.support.deployment import Deployment
 from tests.support.kafka import KafkaServer
 from tests.support.minio import MinioServer
-from tests.support.onlooker import onlooker
 from tests.support.postgres import PostgresServer
 from tests.support.waiting import wait_for
-from tests.support.webhooks import monitoring_centre
 
 #: Seconds that each is away, and which of them.
 OUTAGE_S = int(os.environ.get("VEDETTE_OUTAGE_S", "60"))
 OUTAGES = os.environ.get("VEDETTE_OUTAGES", "broker,objects,database").split(",")
-pytestmark = [pytest.mark.e2e, pytest.mark.servers, pytest.mark.slow, pytest.mark.timeout(1200 + 2 * OUTAGE_S * len(OUTAGES))]
-
-SERVICES = ("ingest", "ingest-2", "storage", "alarms", "analytics-1", "analytics-2", "console")
-CAMERAS = 4
+LIMIT_S = 1200 + 2 * OUTAGE_S * len(OUTAGES)
+pytestmark = [pytest.mark.e2e, pytest.mark.servers, pytest.mark.slow, pytest.mark.timeout(LIMIT_S), TOO_BUSY]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,38 +62,25 @@ def outages(site: Deployment) -> dict[str, Outage]:
 def test_broker_object_server_and_database_away_and_back_cost_nothing(
     tmp_path: Path, own_broker: KafkaServer, postgres: PostgresServer
 ) -> None:
-    with doors(tmp_path / "cameras", CAMERAS) as cameras, monitoring_centre() as centre:
-        own = watched_by(cameras, CAMERAS, centre.url, tmp_path, file_s=10)
-        with (
-            deployment(tmp_path / "site", own, broker=own_broker, postgres=postgres) as site,
-            onlooker(own_broker.address) as watching,
-        ):
-            books = Books.of(site)
-            for name in SERVICES:
-                site.start(name)
-            site.wait_healthy()
-            wait_for_alarms(books, CAMERAS, "each camera makes alarms")
-            calm_ns, dropped = 0, 0
-            for name in OUTAGES:
-                before = books.seen()
-                go_through(site, outages(site)[name])
-                wait_for_alarms(books, CAMERAS, f"each camera makes alarms after the outage: {name}")
-                assert not before.lost(books.seen()), name
-                if name == "broker":  # frames that were too old by then are no crossings
-                    calm_ns, dropped = SystemClock().now_ns(), stale_frames(site)
-            in_time = stale_frames(site) == dropped  # else this machine was too busy to look at every frame
-            assert site.running() == set(SERVICES)
-            gapless(site)
-            cameras.stop_listening()
-            settle(site, books, "at the end")
-            books.assert_sound("at the end")
-            books.assert_told(centre, "at the end")
-            if in_time:
-                crossings = watching.beginnings(load_site(site.site_file))
-                books.assert_has((one for one in crossings if one.start_ns > calm_ns), "at the end")
-            check = site.check("--deep")
-            assert check.returncode == 0, check.stdout + check.stderr
-            assert "The store is in order." in check.stdout, check.stdout
+    with site_at_work(tmp_path, own_broker, postgres, file_s=10) as at_work:
+        site, books = at_work.site, at_work.books
+        calm_ns, dropped = 0, 0
+        for name in OUTAGES:
+            before = books.seen()
+            go_through(site, outages(site)[name])
+            at_work.wait_for_alarms(f"each camera makes alarms after the outage: {name}")
+            assert not before.lost(books.seen()), name
+            if name == "broker":  # frames that were too old by then are no crossings
+                calm_ns, dropped = SystemClock().now_ns(), stale_frames(site)
+        in_time = stale_frames(site) == dropped
+        assert site.running() == set(SERVICES)
+        gapless(site)
+        at_work.cameras.stop_listening()
+        settle(site, books, "at the end")
+        books.assert_sound("at the end")
+        books.assert_told(at_work.centre, "at the end")
+        at_work.assert_nothing_missed("at the end", in_time=in_time, from_ns=calm_ns)
+        at_work.assert_in_order("at the end")
 
 
 def go_through(site: Deployment, outage: Outage) -> None:
