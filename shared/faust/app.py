@@ -28,9 +28,10 @@ def make_app(name: str, runtime: Runtime, topics: Sequence[Topic[Any]]) -> Any:
     largest = max((topic.max_message_bytes for topic in topics), default=MIB)
     for logger in ("faust", "mode"):
         logging.getLogger(logger).setLevel(logging.WARNING)
-    return faust.App(
+    url = runtime.bus.faust_url()
+    app = faust.App(
         name,
-        broker=runtime.bus.faust_url(),
+        broker=url,
         datadir=data_dir,
         store="memory://",
         table_standby_replicas=0,  # else Faust's own assignor shares partitions in runs, and few channels all fall to one worker
@@ -46,6 +47,11 @@ def make_app(name: str, runtime: Runtime, topics: Sequence[Topic[Any]]) -> Any:
         consumer_max_fetch_size=largest + MIB,
         producer_max_request_size=largest + MIB,
     )
+    if url.startswith("kafka://"):
+        from shared.faust.kafka_transport import Transport
+
+        app.transport = Transport(url, app, min(topic.max_wait_ms for topic in topics))
+    return app
 
 
 def add_agent(app: Any, name: str, topic: Topic[Any], take: Callable[[Any], None]) -> None:

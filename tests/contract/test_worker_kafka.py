@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
@@ -13,7 +14,7 @@ from shared.config.services import KafkaBus as KafkaConfig
 from shared.domain.clock import SystemClock
 from shared.messages import DeadLetter
 from shared.topics import DEAD_LETTERS, DETECTIONS
-from tests.contract.worker_contract import Story, WorkerContract, detections, story, until
+from tests.contract.worker_contract import DEADLINE_S, Story, WorkerContract, detections, story, until
 from tests.support.kafka import KafkaServer
 
 __all__ = ["story"]  # a fixture
@@ -66,3 +67,14 @@ async def test_messages_that_have_expired_are_not_waited_for(story: Story, broke
     await until(lambda: second.health().details["lag"] == 0, "and that it begins there too")
     await story.publish([1], [6])
     await until(lambda: story.of(1) == [0, 6], story.handled)
+
+
+async def test_a_channel_that_had_more_than_it_could_take_is_read_again_at_once(story: Story) -> None:
+    """Sixty times six messages at once, which pauses a lane. Faust would see that it goes on again when its poll of all others, who have
+    nothing, is over: a second, sixty times."""
+    await story.worker("a")
+    async with asyncio.timeout(DEADLINE_S):
+        for first in range(0, 360, 6):
+            await story.publish([1], range(first, first + 6))
+            await until(lambda last=first + 5: story.of(1)[-1:] == [last], story.handled)  # type: ignore[misc]  # the default binds the loop's value
+    assert story.of(1) == list(range(360))
