@@ -28,6 +28,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench._machine import cpu_s
+
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
@@ -57,12 +59,6 @@ class Cost:
     seconds: float
     idle_client_ms_s: float
     idle_broker_ms_s: float
-
-
-def cpu_ms(pid: int) -> float:
-    """utime + stime of a process."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK") * 1000
 
 
 def segments(cameras: int) -> Callable[[int], Message]:
@@ -105,7 +101,7 @@ def frames(cameras: int) -> Callable[[int], Message]:
 
 def both_ms(broker: int) -> tuple[float, float]:
     """CPU of this process and of the broker (0: there is none)."""
-    return cpu_ms(os.getpid()), cpu_ms(broker) if broker else 0.0
+    return cpu_s(os.getpid()) * 1000, cpu_s(broker) * 1000 if broker else 0.0
 
 
 async def idle_ms_s(broker: int) -> tuple[float, float]:

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
+from bench._machine import cpu_s, pss_mib  # noqa: E402  # this file is run by its path as well
+
 WARM_UP_S = 6.0
 MBIT, FPS, GOP, CLIP_S = 4.0, 25, 50, 12
 
@@ -110,24 +112,12 @@ async def acknowledge(bus: Bus) -> None:
         await consumer.commit([record.position for record in await consumer.poll()])
 
 
-def cpu_seconds(pid: int) -> float:
-    """utime + stime of a process."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def pss_mib(pid: int) -> float:
-    """Proportional set size."""
-    text = Path(f"/proc/{pid}/smaps_rollup").read_text()
-    return next(int(line.split()[1]) for line in text.splitlines() if line.startswith("Pss:")) / 1024
-
-
 def watch(pids: list[int], seconds: float, cameras: int) -> Cost:
     """Measure processes over a window after the warm-up."""
     time.sleep(WARM_UP_S)
-    begun, cpu = time.monotonic(), sum(map(cpu_seconds, pids))
+    begun, cpu = time.monotonic(), sum(map(cpu_s, pids))
     time.sleep(seconds)
-    took, cpu = time.monotonic() - begun, sum(map(cpu_seconds, pids)) - cpu
+    took, cpu = time.monotonic() - begun, sum(map(cpu_s, pids)) - cpu
     return Cost(cpu / took / cameras * 100, sum(map(pss_mib, pids)) / cameras)
 
 

@@ -7,6 +7,9 @@ import socket
 from dataclasses import dataclass
 from urllib.parse import urlsplit, urlunsplit
 
+#: What people are told of a process that does not answer.
+AWAY = "does not answer: its process is away, or cannot be reached"
+
 
 @dataclass(frozen=True, slots=True)
 class Address:

@@ -15,7 +15,7 @@ import httpx
 import structlog
 from pydantic import BaseModel, Field, ValidationError
 
-from services.console.addresses import Address, addresses
+from services.console.addresses import AWAY, Address, addresses
 from shared.config.internal import InternalConfig
 from shared.domain.clock import Clock
 from shared.service import Health
@@ -27,7 +27,7 @@ log = structlog.get_logger(__name__)
 LOOK_S, TIMEOUT_S = 5.0, 3.0
 #: Processes behind one name, and bytes of an answer, that are looked at.
 MOST_PROCESSES, MOST_BYTES = 256, 1024 * 1024
-_AWAY = Health(False, "does not answer: its process is away, or cannot be reached")
+_AWAY = Health(False, AWAY)
 _UNKNOWN = Health(False, "not asked yet")
 
 

@@ -16,7 +16,7 @@ from fastapi import APIRouter, HTTPException, Request
 from fastapi.responses import Response, StreamingResponse
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from services.console.addresses import Address, addresses
+from services.console.addresses import AWAY, Address, addresses
 from shared.config.internal import InternalConfig
 from shared.http import USER_HEADER
 
@@ -160,7 +160,7 @@ def _away(why: str) -> HTTPException:
 
 def _unreachable(name: str, url: str, error: Exception) -> HTTPException:
     log.warning("another process does not answer", service=name, url=url, error=f"{type(error).__name__}: {error}")
-    return _away(f"{name} does not answer: its process is away, or cannot be reached")
+    return _away(f"{name} {AWAY}")
 
 
 def _refused(name: str) -> HTTPException:
