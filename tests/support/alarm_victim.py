@@ -6,8 +6,6 @@ import asyncio
 import sys
 from pathlib import Path
 
-import structlog
-
 from services.alarms.app import create
 from shared.bus.embedded import EmbeddedBus
 from shared.config.site import SiteConfig
@@ -15,6 +13,7 @@ from shared.domain.clock import SystemClock
 from shared.messages import EventMessage
 from shared.report import Reporter
 from shared.service import Runtime
+from tests.support.saying import only_what_is_said, say
 
 
 async def main(folder: Path) -> None:
@@ -29,11 +28,10 @@ async def main(folder: Path) -> None:
     while line := await asyncio.to_thread(sys.stdin.readline):
         count += 1
         await service.keeper.on_event(EventMessage.model_validate_json(line))
-        sys.stdout.write(f"{count}\n")
-        sys.stdout.flush()
+        say(str(count))
     await service.stop()
     await bus.stop()
 
 
-structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))  # standard output is what it says
+only_what_is_said()
 asyncio.run(main(Path(sys.argv[1])))

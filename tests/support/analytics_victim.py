@@ -23,6 +23,7 @@ from shared.service import Runtime
 from shared.topics import EVENTS
 from tests.support.analysis import pictures
 from tests.support.footage import footage
+from tests.support.saying import only_what_is_said, say
 from tests.support.waiting import until
 
 #: In the middle of a day.
@@ -83,12 +84,12 @@ async def main(data_dir: Path, kill_at: str) -> None:
     for frame in frames(60, 1394):
         events = await life.frame(frame)
         for event in events:
-            sys.stdout.write(event.model_dump_json() + "\n")
-        sys.stdout.flush()
+            say(event.model_dump_json())
         reached = any(event.source == "door" and event.counts["enter"] == int(count) for event in events)
         if reached if kill_at.startswith("count:") else frame.sequence >= int(kill_at):
             os.kill(os.getpid(), signal.SIGKILL)
 
 
 if __name__ == "__main__":
+    only_what_is_said()
     asyncio.run(main(Path(sys.argv[1]), sys.argv[2]))

@@ -17,6 +17,7 @@ from shared.config.site import SiteConfig
 from shared.domain.clock import SystemClock
 from shared.report import Reporter
 from shared.service import Runtime
+from tests.support.saying import only_what_is_said, say
 
 
 def _end(ended: asyncio.Future[None]) -> None:
@@ -40,12 +41,12 @@ async def main(site: SiteConfig, data_dir: Path) -> None:
         line = json.dumps({"held": held, "ok": health.ok, "summary": health.summary, "dropped": health.details["dropped"]})
         if line != said:
             said = line
-            sys.stdout.write(line + "\n")
-            sys.stdout.flush()
+            say(line)
         await asyncio.wait([ended], timeout=0.05)
     await service.stop()
     await bus.stop()
 
 
 if __name__ == "__main__":
+    only_what_is_said()
     asyncio.run(main(SiteConfig.model_validate_json(Path(sys.argv[1]).read_text(encoding="utf-8")), Path(sys.argv[2])))

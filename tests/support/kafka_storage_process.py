@@ -14,6 +14,7 @@ from shared.bus.kafka import KafkaBus
 from shared.config.services import KafkaBus as KafkaConfig
 from shared.config.site import SiteConfig
 from shared.domain.clock import SystemClock
+from tests.support.saying import only_what_is_said, say
 from tests.support.storing import site, storing
 
 
@@ -26,10 +27,10 @@ async def main(folder: Path, config: SiteConfig) -> None:
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
     assert isinstance(config.bus, KafkaConfig)
     async with storing(folder, config, clock, KafkaBus(config.bus, clock, client_id="storage")):
-        sys.stdout.write("ready\n")
-        sys.stdout.flush()
+        say("ready")
         await ended.wait()
 
 
 if __name__ == "__main__":
+    only_what_is_said()
     asyncio.run(main(Path(sys.argv[1]), settings(*sys.argv[2:])))

@@ -11,6 +11,7 @@ from shared.bus.embedded import EmbeddedBus
 from shared.domain.clock import SystemClock
 from shared.messages import DeadLetter
 from shared.topics import DEAD_LETTERS
+from tests.support.saying import only_what_is_said, say
 
 
 async def main() -> None:
@@ -19,8 +20,8 @@ async def main() -> None:
     for number in itertools.count(int(sys.argv[2])):
         letter = DeadLetter(origin=f"segments/1/{number}", reason="r", at_ns=number, raw=bytes([number % 251]) * (number * 7919 % 60_000))
         await bus.publish(DEAD_LETTERS, letter)
-        sys.stdout.write(f"{number}\n")
-        sys.stdout.flush()
+        say(str(number))
 
 
+only_what_is_said()
 asyncio.run(main())

@@ -10,12 +10,11 @@ import sys
 from collections import deque
 from pathlib import Path
 
-import structlog
-
 from shared.bus.port import Position
 from shared.domain.clock import NS_PER_S
 from shared.messages import SegmentMessage
 from shared.topics import SEGMENTS
+from tests.support.saying import only_what_is_said, say
 from tests.support.segments import START_NS, Feed
 from tests.support.storing import Storing, site, storing
 
@@ -31,13 +30,8 @@ def feeds(first: int) -> list[Feed]:
 
 async def main(folder: Path, first: int) -> None:
     async with storing(folder, CONFIG) as store:
-        _say("ready")
+        say("ready")
         await asyncio.gather(*(_send(store, feed) for feed in feeds(first)))
-
-
-def _say(line: str) -> None:
-    sys.stdout.write(line + "\n")
-    sys.stdout.flush()
 
 
 async def _send(store: Storing, feed: Feed) -> None:
@@ -49,9 +43,9 @@ async def _send(store: Storing, feed: Feed) -> None:
             in_flight.append((message, await store.bus.producer.enqueue(SEGMENTS, message)))
         message, future = in_flight.popleft()
         await future
-        _say(f"{message.channel} {message.sequence} {message.segment_id}")
+        say(f"{message.channel} {message.sequence} {message.segment_id}")
 
 
 if __name__ == "__main__":
-    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))  # standard output is what it says
+    only_what_is_said()
     asyncio.run(main(Path(sys.argv[1]), int(sys.argv[2])))

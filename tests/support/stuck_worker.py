@@ -22,6 +22,7 @@ from shared.messages import DetectionsMessage, EventKind, EventMessage, EventPha
 from shared.report import Reporter
 from shared.service import Runtime
 from shared.topics import DETECTIONS, EVENTS
+from tests.support.saying import only_what_is_said, say
 
 
 def event(number: int) -> EventMessage:
@@ -35,8 +36,7 @@ async def main(broker: str, data_dir: Path, how: str) -> None:
             await asyncio.get_running_loop().create_future()
         if how == "blocks":
             threading.Event().wait()
-        sys.stdout.write(f"handled {message.frame_sequence}\n")
-        sys.stdout.flush()
+        say(f"handled {message.frame_sequence}")
         if how == "tells":
             await asyncio.to_thread(sys.stdin.readline)
             return [Outgoing(EVENTS, event(message.channel_number))]
@@ -53,4 +53,5 @@ async def main(broker: str, data_dir: Path, how: str) -> None:
 
 
 if __name__ == "__main__":
+    only_what_is_said()
     asyncio.run(main(sys.argv[1], Path(sys.argv[2]), sys.argv[3]))
