@@ -1,19 +1,22 @@
 """`kafka://` as Faust has it, but a partition that was paused is read again at once, and none waits for the others' requests.
 
-Faust's poll asks for the partitions that were not paused when it began, and ends when one of them has something, or after a second: whoever
-was paused meanwhile waits for it, and where all are paused Faust sleeps that second. With a handful of busy cameras alarms came two seconds
-late. And its requests wait at the broker for 1.5 s, fixed, where topics allow less (`Topic.max_wait_ms`).
+Faust's poll waits for the partitions that were not paused when it began, until one of them has something, or a second is over: whoever was
+paused meanwhile waits for it, and where all are paused Faust sleeps that second. With a handful of busy cameras alarms came two seconds
+late. Here a partition that goes on ends the wait. And Faust's requests wait at the broker for 1.5 s, fixed, where topics allow less
+(`Topic.max_wait_ms`).
 """
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import suppress
 from typing import Any, ClassVar
 
 from faust.transport.drivers import aiokafka as driver
 from faust.utils.urls import urllist
 
-#: How long a poll lasts at the longest, seconds: as late is a partition that goes on.
-POLL_S = 0.02
+#: While all partitions are paused, how long until Faust looks for itself, seconds: for whatever else may have changed.
+_LOOK_S = 1.0
 
 
 class _ConsumerThread(driver.AIOKafkaConsumerThread):
@@ -23,13 +26,39 @@ class _ConsumerThread(driver.AIOKafkaConsumerThread):
         consumer._fetch_max_wait_ms = transport.max_wait_ms
         return consumer
 
+    def look_again(self) -> None:
+        """Have a poll that waits look at all partitions that are active now. From another thread."""
+        with suppress(RuntimeError):  # the thread is over, and its loop with it
+            self.thread_loop.call_soon_threadsafe(self._wake)
+
+    def _wake(self) -> None:
+        if self._consumer is not None:
+            for waiter in tuple(self._consumer._fetcher._fetch_waiters):  # as private, pinned and tested as the above
+                if not waiter.done():
+                    waiter.set_result(None)
+
 
 class _Consumer(driver.Consumer):
+    _thread: _ConsumerThread
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._goes_on = asyncio.Event()
+
     async def _wait_next_records(self, timeout: float) -> tuple[Any, Any]:  # noqa: ASYNC109  # the signature is Faust's
         if self.flow_active and not self._get_active_partitions():
-            await self.sleep(POLL_S)
+            self._goes_on.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_LOOK_S):
+                    await self._goes_on.wait()
             return {}, set()
-        return await super()._wait_next_records(min(timeout, POLL_S))
+        return await super()._wait_next_records(timeout)
+
+    def on_buffer_drop(self, tp: Any) -> None:
+        """A partition that was paused goes on. The poll holds the very set that this adds it to."""
+        super().on_buffer_drop(tp)
+        self._goes_on.set()
+        self._thread.look_again()
 
     def _new_consumer_thread(self) -> _ConsumerThread:
         return _ConsumerThread(self, loop=self.loop, beacon=self.beacon)
