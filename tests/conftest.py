@@ -14,9 +14,10 @@ __all__ = ["broker", "composed_broker", "own_broker", "postgres"]
 
 
 def pytest_configure() -> None:
-    """Where tests run in the background of a script Ctrl-C is ignored, and what they start would inherit that."""
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    """Where tests run in the background of a script, or under nohup, signals are ignored, and what they start would inherit that."""
+    for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, handler)
 
 
 def pytest_collection_modifyitems(items: Iterable[pytest.Item]) -> None:

@@ -12,7 +12,7 @@ from services.storage.check import check
 from shared.config.site import SiteConfig
 from shared.domain.clock import NS_PER_S
 from shared.messages import ActionKind, ActionPhase, RecordingChange
-from shared.topics import ACTIONS, RECORDINGS
+from shared.topics import ACTIONS, EVENTS, RECORDINGS
 from tests.support.segments import START_NS, Feed, payloads
 from tests.support.storing import MIB, Storing, command, next_of, objects_of, site, storing, until
 
@@ -214,4 +214,42 @@ async def test_a_bucket_that_cannot_be_used_does_not_hold_up_the_others(tmp_path
         wrong.unlink()
         await all_uploaded(store, 2)
         await every_recording_plays(store)
+    assert await store.check() == []
+
+
+async def test_a_bucket_that_refuses_deletes_keeps_nobody_else_from_being_overwritten(tmp_path: Path) -> None:
+    """What it holds stays, and no more is marked there; both are over their limits, and the other is kept to its own."""
+    big = payloads(4, gop=10, size=(640, 360), kbit=8000)
+    groups = {name: {"bucket": name, "max_bytes": 16 * MIB} for name in ("kept", "other")}
+    config = grouped({"door": {"group": "kept"}, "yard": {"group": "other"}}, groups)
+    trash, moved = tmp_path / "objects" / "kept", tmp_path / "elsewhere"
+    async with storing(tmp_path, config) as store:
+        door, yard = Feed("door", 1, pool=big, size=(640, 360)), Feed("yard", 2, pool=big, size=(640, 360))
+        await store.keep(*door.take(6))
+        await all_uploaded(store, 1)
+        trash.rename(moved)
+        trash.write_bytes(b"")
+        told = await store.listen(EVENTS)
+        await store.keep(*door.take(48), *yard.take(52))
+
+        async def within() -> bool:
+            return bool(sum(r["size_bytes"] for r in await store.recordings("yard")) <= 16 * MIB)
+
+        await until(within, what="the other group is within its limit", deadline_s=60)
+        stalled = await next_of(told, lambda m: getattr(m, "source", "") == "retention.stalled")
+        assert "kept" in str(getattr(stalled, "details", stalled))
+        yards = await store.recordings("yard")
+        assert yards[-1]["end_ns"] == yard.at_ns
+        doors = await store.recordings("door")
+        assert sum(r["size_bytes"] for r in doors) > 16 * MIB, "it cannot be kept to its limit"
+        trash.unlink()
+        moved.rename(trash)
+
+        async def mended() -> bool:
+            return bool(sum(r["size_bytes"] for r in await store.recordings("door")) <= 16 * MIB)
+
+        await until(mended, what="the group is within its limit", deadline_s=60)
+        left = await store.recordings("door")
+        assert left[-1]["end_ns"] == door.at_ns
+        assert sum(r["size_bytes"] for r in left) > 8 * MIB, "no more was deleted than had to be"
     assert await store.check() == []

@@ -13,7 +13,7 @@ from typing import Any
 import structlog
 
 from services.storage import metrics
-from services.storage.adapters.buckets import Buckets
+from services.storage.adapters.buckets import Buckets, each_bucket_alone
 from services.storage.adapters.catalogue import Catalogue
 from services.storage.adapters.disk import DiskError
 from services.storage.adapters.layout import Layout
@@ -192,26 +192,15 @@ class Archive:
                 store = await self._buckets.of(current)
                 await (store.lock if current.locked else store.unlock)(current.object_key)
 
-    async def remove(self, recordings: Iterable[Recording]) -> None:
-        """Second and third step of deleting rows that are marked.
+    async def remove(self, recordings: Iterable[Recording]) -> dict[str, ObjectStoreError]:
+        """Second and third step of deleting rows that are marked. The buckets that refused: what lies there is still marked."""
+        return await each_bucket_alone(recordings, self._remove)
 
-        Raises:
-            ObjectStoreError: what lies in that bucket is still marked; try again.
-        """
-        failed: dict[str, ObjectStoreError] = {}
-        for recording in recordings:
-            if recording.bucket in failed:
-                continue
-            try:
-                await self.remove_object(recording)
-            except ObjectStoreError as error:
-                failed[recording.bucket] = error
-                continue
-            await asyncio.to_thread(self._layout.path(recording).unlink, missing_ok=True)
-            await self._catalogue.forget([recording.id])
-            self._ledger.recording(recording, -recording.size_bytes, locked=recording.locked)
-        if failed:
-            raise next(iter(failed.values()))
+    async def _remove(self, recording: Recording) -> None:
+        await self.remove_object(recording)
+        await asyncio.to_thread(self._layout.path(recording).unlink, missing_ok=True)
+        await self._catalogue.forget([recording.id])
+        self._ledger.recording(recording, -recording.size_bytes, locked=recording.locked)
 
     async def remove_object(self, recording: Recording) -> None:
         """Delete an object whose row allows it, though its own lock may have been left on."""

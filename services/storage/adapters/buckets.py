@@ -3,13 +3,37 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 from services.storage.core.model import Recording
 from shared.config.services import ObjectsConfig, StorageConfig
+from shared.domain.errors import ObjectStoreError
 from shared.objects.open import object_store
 from shared.objects.port import ObjectStore
+
+
+class Row(Protocol):
+    """A row of the catalogue that says in which bucket its object lies."""
+
+    @property
+    def bucket(self) -> str: ...
+
+
+R = TypeVar("R", bound=Row)
+
+
+async def each_bucket_alone(rows: Iterable[R], remove: Callable[[R], Awaitable[None]]) -> dict[str, ObjectStoreError]:
+    """Remove all; what lies in a bucket that has refused once is left. Why each did that refused, by bucket as rows name it."""
+    refused: dict[str, ObjectStoreError] = {}
+    for row in rows:
+        if row.bucket not in refused:
+            try:
+                await remove(row)
+            except ObjectStoreError as error:
+                refused[row.bucket] = error
+    return refused
 
 
 class Buckets:

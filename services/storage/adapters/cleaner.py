@@ -48,6 +48,19 @@ _FAILURES = 3
 
 
 @dataclass(slots=True)
+class _Refused:
+    """Buckets, as rows name them, that refused a delete, and why. Nothing more is marked there until what is has gone."""
+
+    recordings: dict[str, ObjectStoreError] = field(default_factory=dict)
+    pictures: dict[str, ObjectStoreError] = field(default_factory=dict)
+
+    def tell(self) -> None:
+        """Raise what one of them said."""
+        for error in (*self.recordings.values(), *self.pictures.values()):
+            raise error
+
+
+@dataclass(slots=True)
 class _Found:
     """Candidates, as rows and as the policy sees them."""
 
@@ -114,21 +127,28 @@ class Cleaner:
 
         Args:
             disk_is_full: the disk has just said so, whatever it says about its free space.
+
+        Raises:
+            ObjectStoreError: they do not, and a bucket refused to delete.
         """
         async with self._lock:
             if disk_is_full:
                 await asyncio.to_thread(disk.give_ballast, self._layout.ballast)
-            await self._finish_deletes()
-            freed = await self._clean(need_bytes, self.limits, disk_is_full=disk_is_full)
-            return freed > 0 if disk_is_full else await self.has_room(need_bytes)
+            refused = await self._finish_deletes()
+            freed = await self._clean(need_bytes, self.limits, refused, disk_is_full=disk_is_full)
+            enough = freed > 0 if disk_is_full else await self.has_room(need_bytes)
+            if not enough:
+                refused.tell()
+            return enough
 
     async def sweep(self) -> None:
         """Finish half deletes, then keep head room, quotas and expiry. Tells when it cannot."""
         try:
             async with self._lock:
-                await self._finish_deletes()
+                refused = await self._finish_deletes()
                 space = await self.space()
-                await self._clean(headroom(space, self.limits), with_spool_room(self.limits, space))
+                await self._clean(headroom(space, self.limits), with_spool_room(self.limits, space), refused)
+            refused.tell()
         except (ObjectStoreError, CatalogueError, StorageFull, disk.DiskError) as error:
             self._failures += 1
             log.warning("old recordings could not be deleted", error=str(error), failures=self._failures)
@@ -140,9 +160,14 @@ class Cleaner:
         await self._watch()
 
     async def settle(self) -> None:
-        """Finish deletes that were begun."""
+        """Finish deletes that were begun.
+
+        Raises:
+            ObjectStoreError: a bucket refused.
+        """
         async with self._lock:
-            await self._finish_deletes()
+            refused = await self._finish_deletes()
+        refused.tell()
 
     async def _watch(self) -> None:
         space = await self.space()
@@ -159,67 +184,72 @@ class Cleaner:
         if not shortfall(space, self.limits, headroom(space, self.limits)):
             await asyncio.to_thread(disk.take_ballast, self._layout.ballast)
 
-    async def _finish_deletes(self) -> None:
-        await self._archive.remove(await self._catalogue.in_state(State.DELETING))
-        await self._snapshots.remove(await self._snapshots.oldest(100_000, deleting=True))
+    async def _finish_deletes(self) -> _Refused:
+        return _Refused(
+            await self._archive.remove(await self._catalogue.in_state(State.DELETING)),
+            await self._snapshots.remove(await self._snapshots.oldest(100_000, deleting=True)),
+        )
 
-    async def _clean(self, need_bytes: int, limits: Limits, *, disk_is_full: bool = False) -> int:
-        """Bytes freed."""
+    async def _clean(self, need_bytes: int, limits: Limits, refused: _Refused, *, disk_is_full: bool = False) -> int:
+        """Bytes freed. Buckets that refuse join `refused`."""
         freed = 0
         for _ in range(_ROUNDS):
             space = await self.space()
             if disk_is_full:  # believe the disk, not its statistics: what has been freed since is all that there is
                 space = replace(space, free_bytes=min(space.free_bytes, limits.min_free_bytes + freed))
-            found = await self._to_retire()
+            found = await self._to_retire(refused)
             victims = retire(found.items, limits, self._clock.now_ns(), self._ledger.unlocked())
             if not victims:
-                found = await self._of_full_groups()
+                found = await self._of_full_groups(refused)
                 victims = trim(found.items, limits, self._ledger.unlocked_in())
             if not victims:
-                found = await self._oldest(shortfall(space, limits, need_bytes))
+                found = await self._oldest(shortfall(space, limits, need_bytes), refused)
                 victims = make_room(found.items, limits, space, need_bytes)
             if not victims:
                 break
-            freed += await self._delete(victims, found)
+            freed += await self._delete(victims, found, refused)
         return freed
 
-    async def _to_retire(self) -> _Found:
+    async def _to_retire(self, refused: _Refused) -> _Found:
         """What may have to go whether room is needed or not."""
         now_ns = self._clock.now_ns()
         recordings = await self._catalogue.outdated(
             provisional_before_ns=now_ns - CLAIM_WINDOW_NS,
             channel_before_ns={channel: now_ns - keep_ns for channel, keep_ns in self.limits.keep_ns.items()},
             limit=_WINDOW,
+            but=refused.recordings,
         )
         unlocked = self._ledger.unlocked()
         over = [channel for channel, quota in self.limits.quotas.items() if unlocked.get(channel, 0) > quota]
         for channel in over:
-            recordings += await self._catalogue.oldest(channel=channel, limit=_WINDOW)
-        pictures = [p for channel in {*over, *self.limits.keep_ns} for p in await self._snapshots.oldest(_WINDOW, channel=channel)]
+            recordings += await self._catalogue.oldest(channel=channel, limit=_WINDOW, but=refused.recordings)
+        pictures: list[Snapshot] = []
+        for channel in {*over, *self.limits.keep_ns}:
+            pictures += await self._snapshots.oldest(_WINDOW, channel=channel, but=refused.pictures)
         found = _Found({recording.id: recording for recording in recordings}, {picture.object_key: picture for picture in pictures})
         found.items = [*map(self._item, found.recordings.values()), *map(self._picture, found.pictures.values())]
         return found
 
-    async def _of_full_groups(self) -> _Found:
+    async def _of_full_groups(self, refused: _Refused) -> _Found:
         """The oldest of each storage group that holds more than its own limit."""
         found, used = _Found({}, {}), self._ledger.unlocked_in()
         for bucket, limit in self.limits.groups.items():
             if used.get(bucket, 0) > limit:
-                recordings = await self._catalogue.oldest(bucket=bucket, limit=_WINDOW)
-                pictures = await self._snapshots.oldest(_WINDOW, bucket=bucket)
+                recordings = await self._catalogue.oldest(bucket=bucket, limit=_WINDOW, but=refused.recordings)
+                pictures = await self._snapshots.oldest(_WINDOW, bucket=bucket, but=refused.pictures)
                 found.recordings |= {recording.id: recording for recording in recordings}
                 found.pictures |= {picture.object_key: picture for picture in pictures}
                 found.items += oldest([list(map(self._item, recordings)), list(map(self._picture, pictures))], _WINDOW)
         return found
 
-    async def _oldest(self, missing: Shortfall) -> _Found:
+    async def _oldest(self, missing: Shortfall, refused: _Refused) -> _Found:
         """The oldest that making room may choose from."""
         if not missing:
             return _Found({}, {})
         # Where objects are elsewhere, a full disk is helped only by what is still on it.
         state = State.CLOSED if not self._objects_on_disk and not missing.total_bytes else None
-        recordings = await self._catalogue.oldest(limit=_WINDOW, state=state)
-        pictures = await self._snapshots.oldest(_WINDOW) if state is None else []
+        recordings = await self._catalogue.oldest(limit=_WINDOW, state=state, but=refused.recordings)
+        pictures = await self._snapshots.oldest(_WINDOW, but=refused.pictures) if state is None else []
         found = _Found({recording.id: recording for recording in recordings}, {picture.object_key: picture for picture in pictures})
         found.items = oldest([list(map(self._item, recordings)), list(map(self._picture, pictures))], _WINDOW)
         return found
@@ -243,8 +273,8 @@ class Cleaner:
             bucket=snapshot.bucket,
         )  # fmt: skip
 
-    async def _delete(self, victims: list[Victim], found: _Found) -> int:
-        """Row marked, object gone, row gone. Bytes freed."""
+    async def _delete(self, victims: list[Victim], found: _Found, refused: _Refused) -> int:
+        """Row marked, object gone, row gone. Bytes freed. What a bucket refuses stays marked."""
         recordings, pictures = found.recordings, found.pictures
         why = {victim.item.id: victim.why for victim in victims}
         marked = await self._catalogue.mark_deleting([id_ for id_ in why if id_ in recordings])
@@ -253,12 +283,16 @@ class Cleaner:
             await self._snapshots.mark(keys)
         freed = 0
         for id_, reason in why.items():
-            if id_ in marked:
-                await self._archive.remove([recordings[id_]])
+            if id_ in marked and recordings[id_].bucket not in refused.recordings:
+                refused.recordings |= await self._archive.remove([recordings[id_]])
+                if recordings[id_].bucket in refused.recordings:
+                    continue
                 self._notices.recording(recordings[id_], RecordingChange.DELETED, reason.value)
                 freed += recordings[id_].size_bytes
-            elif id_ in pictures:
-                await self._snapshots.remove([pictures[id_]])
+            elif id_ in pictures and pictures[id_].bucket not in refused.pictures:
+                refused.pictures |= await self._snapshots.remove([pictures[id_]])
+                if pictures[id_].bucket in refused.pictures:
+                    continue
                 freed += pictures[id_].size_bytes
             metrics.DELETED.labels(reason.value).inc()
         return freed

@@ -59,19 +59,22 @@ class Finder:
         return await self._reads.run(ask, read_only=True)
 
     async def oldest(
-        self, *, limit: int, state: State | None = None, channel: str | None = None, bucket: str | None = None
+        self, *, limit: int, state: State | None = None, channel: str | None = None, bucket: str | None = None, but: Collection[str] = ()
     ) -> list[Recording]:
-        """Deletable recordings (closed, not locked), oldest first; of a channel, or in a bucket."""
+        """Deletable recordings (closed, not locked), oldest first; of a channel, or in a bucket, or in none of the buckets `but`."""
         states = CLOSED if state is None else (state.value,)
         of = [column == wanted for column, wanted in ((recordings.c.channel, channel), (recordings.c.bucket, bucket)) if wanted is not None]
+        of.append(recordings.c.bucket.not_in(but))
         return await self._recordings(and_(recordings.c.state.in_(states), recordings.c.locked.is_(False), *of), limit=limit)
 
-    async def outdated(self, *, provisional_before_ns: int, channel_before_ns: Mapping[str, int], limit: int) -> list[Recording]:
-        """Deletable provisional recordings, and those of each channel, that ended before the given times."""
+    async def outdated(
+        self, *, provisional_before_ns: int, channel_before_ns: Mapping[str, int], limit: int, but: Collection[str] = ()
+    ) -> list[Recording]:
+        """Deletable provisional recordings, and those of each channel, that ended before the given times; none of the buckets `but`."""
         expired = [and_(recordings.c.channel == channel, recordings.c.end_ns < before) for channel, before in channel_before_ns.items()]
         unclaimed = and_(recordings.c.kind == Kind.PROVISIONAL.value, recordings.c.end_ns < provisional_before_ns)
-        condition = and_(recordings.c.state.in_(CLOSED), recordings.c.locked.is_(False), or_(unclaimed, *expired))
-        return await self._recordings(condition, limit=limit)
+        deletable = and_(recordings.c.state.in_(CLOSED), recordings.c.locked.is_(False), recordings.c.bucket.not_in(but))
+        return await self._recordings(and_(deletable, or_(unclaimed, *expired)), limit=limit)
 
     async def locked(self) -> list[Recording]:
         """Recordings in the object store whose row is locked."""

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 
 from sqlalchemy import delete, insert, select, update
 
-from services.storage.adapters.buckets import Buckets
+from services.storage.adapters.buckets import Buckets, each_bucket_alone
 from services.storage.adapters.catalogue import Catalogue
 from services.storage.adapters.ledger import Ledger
 from services.storage.adapters.tables import snapshots
-from shared.domain.errors import ObjectNotFound
+from shared.domain.errors import ObjectNotFound, ObjectStoreError
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +75,13 @@ class Snapshots:
             self._ledger.snapshot(snapshot, snapshot.size_bytes)
         return len(new)
 
-    async def oldest(self, limit: int, *, deleting: bool = False, channel: str | None = None, bucket: str | None = None) -> list[Snapshot]:
-        """The oldest snapshots, of all channels and buckets or of one."""
+    async def oldest(
+        self, limit: int, *, deleting: bool = False, channel: str | None = None, bucket: str | None = None, but: Collection[str] = ()
+    ) -> list[Snapshot]:
+        """The oldest snapshots, of all channels and buckets or of one; none of the buckets `but`."""
         async with self._catalogue.reading() as connection:
-            query = (
-                select(snapshots).where(snapshots.c.deleting.is_(deleting)).order_by(snapshots.c.at_ns, snapshots.c.object_key).limit(limit)
-            )
+            query = select(snapshots).where(snapshots.c.deleting.is_(deleting), snapshots.c.bucket.not_in(but))
+            query = query.order_by(snapshots.c.at_ns, snapshots.c.object_key).limit(limit)
             if channel is not None:
                 query = query.where(snapshots.c.channel == channel)
             if bucket is not None:
@@ -92,10 +93,12 @@ class Snapshots:
         async with self._catalogue.writing() as connection:
             await connection.execute(update(snapshots).where(snapshots.c.object_key.in_(list(keys))).values(deleting=True))
 
-    async def remove(self, marked: Iterable[Snapshot]) -> None:
-        """Finish the deletion of marked snapshots."""
-        for snapshot in marked:
-            await (await self._buckets.of_snapshot(snapshot.bucket)).delete(snapshot.object_key)
-            async with self._catalogue.writing() as connection:
-                await connection.execute(delete(snapshots).where(snapshots.c.object_key == snapshot.object_key))
-            self._ledger.snapshot(snapshot, -snapshot.size_bytes)
+    async def remove(self, marked: Iterable[Snapshot]) -> dict[str, ObjectStoreError]:
+        """Finish the deletion of marked snapshots. The buckets that refused: what lies there is still marked."""
+        return await each_bucket_alone(marked, self._remove)
+
+    async def _remove(self, snapshot: Snapshot) -> None:
+        await (await self._buckets.of_snapshot(snapshot.bucket)).delete(snapshot.object_key)
+        async with self._catalogue.writing() as connection:
+            await connection.execute(delete(snapshots).where(snapshots.c.object_key == snapshot.object_key))
+        self._ledger.snapshot(snapshot, -snapshot.size_bytes)
