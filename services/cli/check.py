@@ -13,13 +13,14 @@ from rich.text import Text
 from services.cli.lock import DataDirLock
 from services.cli.output import ERR, OUT, count, say
 from services.cli.topics import duration
-from shared.bus.journal import stored
+from shared.bus import journal
+from shared.config.services import KafkaBus as KafkaConfig
 from shared.config.site import SiteConfig
 from shared.domain.clock import NS_PER_S, Clock
-from shared.domain.errors import ConfigError, UndecodableMessage
+from shared.domain.errors import BusError, ConfigError, UndecodableMessage
 from shared.domain.redact import redact
 from shared.messages import DeadLetter
-from shared.messages.codec import decode
+from shared.messages.codec import Wire, decode
 from shared.topics import DEAD_LETTERS
 
 
@@ -64,29 +65,55 @@ async def _check(site: SiteConfig, data_dir: Path, clock: Clock, deep: bool) -> 
     return problems + [Problem("alarms", what) for what in await check_alarms(site, data_dir, clock.now_ns())]
 
 
-def dead_letters(site: SiteConfig) -> list[str]:
-    """What services refused and is kept beside the store, oldest first: when, where it came from, why, how large."""
-    data_dir = Path(site.data_dir).absolute()
-    lines = []
-    for place, wire in stored(data_dir / DEAD_LETTERS.name):
-        when = datetime.fromtimestamp(place.timestamp_ns / NS_PER_S, site.site.zone).strftime("%Y-%m-%d %H:%M:%S")
-        try:
-            letter = decode(DeadLetter, wire.value, wire.headers)
-        except UndecodableMessage as error:
-            lines.append(f"{when}: not readable: {error}")
-        else:
-            lines.append(f"{when}: {letter.origin} ({len(letter.raw)} bytes): {letter.reason}")
-    return lines
+@dataclass(frozen=True, slots=True)
+class DeadLetters:
+    """What services refused, oldest first: when, where it came from, why, how large. `away`: why that is not known now."""
+
+    place: str
+    lines: list[str]
+    away: str = ""
 
 
-def print_dead_letters(lines: list[str]) -> None:
+def dead_letters(site: SiteConfig) -> DeadLetters:
+    """Those that are kept on the broker, or beside the store of a site in one process."""
+    if isinstance(site.bus, KafkaConfig):
+        return asyncio.run(_letters_on_kafka(site, site.bus))
+    folder = Path(site.data_dir).absolute() / DEAD_LETTERS.name
+    lines = [_letter_line(site, place.timestamp_ns, wire) for place, wire in journal.stored(folder)]
+    return DeadLetters(f"data_dir/{DEAD_LETTERS.name}", lines)
+
+
+async def _letters_on_kafka(site: SiteConfig, bus: KafkaConfig) -> DeadLetters:
+    from shared.bus.kafka_stored import stored  # heavy, and not wanted without Kafka
+
+    place, lines = f"Kafka's topic {DEAD_LETTERS.name}", []
+    try:
+        async for at_ns, wire in stored(bus, DEAD_LETTERS, client_id=f"{site.device.id}-check"):
+            lines.append(_letter_line(site, at_ns, wire))
+    except BusError as error:
+        return DeadLetters(place, lines, str(error))
+    return DeadLetters(place, lines)
+
+
+def _letter_line(site: SiteConfig, at_ns: int, wire: Wire) -> str:
+    when = datetime.fromtimestamp(at_ns / NS_PER_S, site.site.zone).strftime("%Y-%m-%d %H:%M:%S")
+    try:
+        letter = decode(DeadLetter, wire.value, wire.headers)
+    except UndecodableMessage as error:
+        return f"{when}: not readable: {error}"
+    return f"{when}: {letter.origin} ({len(letter.raw)} bytes): {letter.reason}"
+
+
+def print_dead_letters(letters: DeadLetters) -> None:
     """A line for each; nothing when there are none."""
-    if not lines:
+    if letters.away:
+        say(f"Dead letters: not all could be looked at: {redact(letters.away)}", style="yellow")
+    if not letters.lines:
         return
-    say(f"Dead letters: {count(len(lines), 'message')} that no service could handle", style="bold yellow")
-    for line in lines:
+    say(f"Dead letters: {count(len(letters.lines), 'message')} that no service could handle", style="bold yellow")
+    for line in letters.lines:
         say(f"  {redact(line)}")
-    say(f"They are kept in data_dir/{DEAD_LETTERS.name}, for {duration(DEAD_LETTERS.retention_ns)} at most, and are in no recording.")
+    say(f"They are kept in {letters.place}, for {duration(DEAD_LETTERS.retention_ns)} at most, and are in no recording.")
 
 
 def print_problems(problems: list[Problem], site_file: Path) -> bool:

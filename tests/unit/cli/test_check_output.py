@@ -45,7 +45,7 @@ def test_a_store_whose_first_start_was_cut_off_is_in_order(tmp_path: Path) -> No
 
 async def test_dead_letters_are_named_and_do_not_make_it_fail(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     site = parse_site("data_dir: data\nsite: {time_zone: Europe/Paris}", base_dir=tmp_path)
-    assert dead_letters(site) == []
+    assert dead_letters(site).lines == []
     bus = EmbeddedBus(ManualClock(), tmp_path / "data")
     await bus.start()
     letter = DeadLetter(origin="segments/3/17", reason="no key frame, from rtsp://u:geheim@cam/1", at_ns=1, raw=b"12345")
