@@ -128,6 +128,7 @@ export class Tile {
       this.#dirty = true;
       this.element.dataset.capture = String(next.picture.captureNs);
       this.element.dataset.boxes = String(this.#boxes.length);
+      this.element.dataset.boxesCapture = String(next.detections?.capture_ns ?? "");
     }
     this.#explain(now);
     if (this.#dirty && this.visible) this.#draw();
