@@ -43,7 +43,7 @@ def test_thirty_kills_of_any_service_lose_nothing_and_double_nothing(
         books.assert_sound(why)
         books.assert_told(at_work.centre, why)
         assert not acknowledged.lost(books.seen()), why
-        at_work.assert_nothing_missed(why, in_time=books.latest_s() < STALE_NS / NS_PER_S * 0.75)
+        at_work.assert_nothing_missed(why, in_time=at_work.watching.latest_s() < STALE_NS / NS_PER_S * 0.75)
         at_work.assert_in_order(why)
 
 

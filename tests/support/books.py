@@ -17,7 +17,7 @@ from shared.bus.kafka import KafkaBus
 from shared.config.services import DatabaseConfig
 from shared.config.services import KafkaBus as KafkaConfig
 from shared.db.engine import create_engine, database_url
-from shared.domain.clock import NS_PER_S, SystemClock
+from shared.domain.clock import SystemClock
 from shared.messages import AlarmMessage, EventMessage, Message, SegmentMessage
 from shared.topics import ALARMS, EVENTS, SEGMENTS, Topic
 from tests.support.deployment import WORKERS, Deployment
@@ -117,11 +117,6 @@ class Books:
         }
         missing = {name: sorted(told - set(known)) for name, (told, known) in pairs.items()}
         return "; ".join(f"{len(ids)} {name}, such as {ids[0]}" for name, ids in missing.items() if ids)
-
-    def latest_s(self) -> float:
-        """How long after its time the latest alarm was written down, seconds."""
-        found = self.rows(f"select max(handled_ns - start_ns) from alarms where source = '{RULE}'")
-        return float(found[0][0] or 0) / NS_PER_S
 
     def assert_has(self, crossings: Iterable[EventMessage], why: str) -> None:
         """Each of these is an alarm; the workers may have seen it a frame earlier or later."""

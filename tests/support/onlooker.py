@@ -15,33 +15,43 @@ from services.analytics.core.gate import Gate
 from shared.bus.kafka import KafkaBus
 from shared.config.services import KafkaBus as KafkaConfig
 from shared.config.site import SiteConfig
-from shared.domain.clock import SystemClock
+from shared.domain.clock import NS_PER_S, SystemClock
 from shared.domain.errors import BusError
 from shared.media.pictures import luma
-from shared.messages import EventMessage, EventPhase, FrameMessage
-from shared.topics import FRAMES
+from shared.messages import DetectionsMessage, EventMessage, EventPhase, FrameMessage
+from shared.topics import DETECTIONS, FRAMES
 from tests.support.storing import on_bus
 
 
 class Onlooker:
-    """Frames as the broker has them, each channel's in its order."""
+    """Frames as the broker has them, each channel's in its order, and when workers had first looked at each."""
 
     def __init__(self) -> None:
         self.frames: list[FrameMessage] = []
+        self._looked_ns: dict[tuple[str, int], int] = {}
 
     async def watch(self, broker: str, ended: asyncio.Event) -> None:
         """Read until `ended`, and then what is left."""
         async with on_bus(KafkaBus(KafkaConfig(brokers=(broker,)), SystemClock(), client_id="onlooker")) as bus:
-            consumer = await bus.consumer([FRAMES], group=None)
+            consumer = await bus.consumer([FRAMES, DETECTIONS], group=None)
             while True:
                 last = ended.is_set()
                 try:
                     records = await consumer.poll(timeout_s=3.0 if last else 0.5)
                 except BusError:
                     continue  # away
-                self.frames += [record.message for record in records if isinstance(record.message, FrameMessage)]
+                for record in records:
+                    if isinstance(record.message, FrameMessage):
+                        self.frames.append(record.message)
+                    elif isinstance(record.message, DetectionsMessage):
+                        self._looked_ns.setdefault((record.message.channel, record.message.capture_ns), record.timestamp_ns)
                 if last and not records:
                     return
+
+    def latest_s(self) -> float:
+        """How long after it was published a worker had looked at the frame that was looked at latest, seconds."""
+        late_ns = [self._looked_ns.get((frame.channel, frame.capture_ns), 0) - frame.published_ns for frame in tuple(self.frames)]
+        return max(late_ns, default=0) / NS_PER_S
 
     def beginnings(self, site: SiteConfig) -> list[EventMessage]:
         """The events that begin in these frames, by the site's rules."""

@@ -21,6 +21,7 @@ START_NS = 1_700_000_000 * NS_PER_S
 STEP_NS = NS_PER_S // 5
 EMPTY = np.full((96, 160), 90, dtype=np.uint8)
 ZONE = IntrusionRule.model_validate({"id": "zone", "zone": [(0.2, 0.2), (0.8, 0.2), (0.8, 1), (0.2, 1)], "actions": ["appear"]})
+GATE = IntrusionRule.model_validate({"id": "gate", "zone": [(0.2, 0.2), (0.8, 0.2), (0.8, 1), (0.2, 1)], "actions": ["cross"]})
 DOOR = PeopleCountingRule.model_validate({"id": "door", "line": [(0.5, 0), (0.5, 1)], "stay_threshold": 2})
 WIRE = TripwireRule.model_validate({"id": "wire", "line": [(0.5, 0), (0.5, 1)]})
 SMART = SmdRule.model_validate({"id": "smart"})
@@ -148,6 +149,30 @@ def test_who_stands_before_the_line_and_crosses_after_the_restart_has_crossed_on
         now_ns = after.show(now_ns, x)
     assert before.phases("wire") == []
     assert after.phases("wire") == [EventPhase.STARTED, EventPhase.ENDED]
+
+
+def test_who_is_found_across_the_line_after_the_restart_was_not_seen_to_cross_it() -> None:
+    """It may be another: somebody else walks the same way every few seconds."""
+    before, now_ns = Run([WIRE, DOOR]), START_NS
+    for x in (0.4, 0.43, 0.46, 0.49, 0.52, 0.55):
+        now_ns = before.show(now_ns, x)
+    after, now_ns = Run([WIRE, DOOR], before.stop()), now_ns + 7 * NS_PER_S
+    for x in (0.43, 0.45, 0.48, 0.51, 0.54, 0.57, 0.6):
+        now_ns = after.show(now_ns, x)
+    assert before.phases("wire") == [EventPhase.STARTED, EventPhase.ENDED]
+    assert [one.event.direction for one in after.fired if one.rule.id == "wire"] == ["a_to_b", "a_to_b"]
+    assert after.entered == 2
+
+
+def test_who_is_found_outside_the_zone_after_the_restart_was_not_seen_to_leave_it() -> None:
+    before, now_ns = Run([GATE]), START_NS
+    for x in (0.6, 0.63, 0.66, 0.69, 0.71, 0.73):
+        now_ns = before.show(now_ns, x)
+    after, now_ns = Run([GATE], before.stop()), now_ns + 7 * NS_PER_S
+    for x in (0.86, 0.84, 0.8, 0.77, 0.74):
+        now_ns = after.show(now_ns, x)
+    assert before.phases("gate") == []
+    assert [one.event.direction for one in after.fired] == ["enter", "enter"]
 
 
 def test_while_nobody_looks_totals_stay() -> None:

@@ -2,7 +2,7 @@
 
 A walk counts when the foot has left the hysteresis band around the line on one side, and has left it on the other side later, and its
 way between went through the line's segments. So jitter on the line counts nothing, however long, and a way round the line's end counts
-nothing either.
+nothing either. Nor does a way that nobody could see, over a restart: who is found across the line may be another.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class LineCrossings:
         foot = scaled(inside_frame(track.box.foot), aspect)
         distance = line.distance(foot)
         walk = self._walks.get(track.track_id)
-        if walk is None or self._lost(walk, time_ns):
+        if walk is None or self._lost(walk, time_ns) or self._unseen(walk, foot, line, time_ns):
             self._walks[track.track_id] = _Walk(foot, 0, distance > self._band, time_ns)
             return 0
         walk.seen_ns = time_ns
@@ -78,6 +78,12 @@ class LineCrossings:
 
     def _lost(self, walk: _Walk, time_ns: int) -> bool:
         return time_ns - max(walk.seen_ns, self._resumed_ns) > FORGET_NS
+
+    def _unseen(self, walk: _Walk, foot: Point, line: Polyline, time_ns: int) -> bool:
+        """Whether it came to the line, or through it, while nobody could look for so long that it would else have been lost."""
+        if time_ns - walk.seen_ns <= FORGET_NS:
+            return False
+        return line.distance(foot) <= ON_LINE or line.crossings(walk.at, foot) != 0
 
     def forget(self) -> None:
         """Nobody is on the way any more."""

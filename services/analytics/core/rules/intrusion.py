@@ -48,6 +48,8 @@ class Intrusion:
         tracks = left_to_right(accepted(scene.tracks, self._config.targets, self._config.size))
         for track in tracks:
             visit = self._visits.setdefault(track.track_id, _Visit())
+            if visit.restored and scene.time_ns - visit.seen_ns > FORGET_NS:
+                self._find(visit, track, zone, scene)
             visit.seen_ns, visit.restored = scene.time_ns, False
         for track in tracks:
             visit = self._visits[track.track_id]
@@ -64,16 +66,24 @@ class Intrusion:
 
     def _place(self, visit: _Visit, track: TrackedObject, zone: Zone, scene: Scene) -> ZoneDirection | None:
         """Settle whether the track is inside; the direction in which it changed sides, if it did."""
-        foot = scaled(inside_frame(track.box.foot), scene.aspect)
-        if zone.distance(foot) <= self._config.hysteresis:
+        before, side = visit.inside, self._side(track, zone, scene.aspect)
+        if side is None or side == before:
             return None
-        before, visit.inside = visit.inside, zone.contains(foot)
-        if before == visit.inside:
-            return None
-        visit.since_ns = scene.time_ns
+        visit.inside, visit.since_ns = side, scene.time_ns
         if before is None:
             return None
         return ZoneDirection.ENTER if visit.inside else ZoneDirection.LEAVE
+
+    def _find(self, visit: _Visit, track: TrackedObject, zone: Zone, scene: Scene) -> None:
+        """Someone of before a restart, after so long that he would else have been lost: where he is now, nobody saw him go there."""
+        side = self._side(track, zone, scene.aspect)
+        if side is not None and side != visit.inside:
+            visit.inside, visit.since_ns = side, scene.time_ns
+
+    def _side(self, track: TrackedObject, zone: Zone, aspect: float) -> bool | None:
+        """Whether a track is inside; None in the band round the zone's edge."""
+        foot = scaled(inside_frame(track.box.foot), aspect)
+        return None if zone.distance(foot) <= self._config.hysteresis else zone.contains(foot)
 
     def _wants(self, crossed: ZoneDirection) -> bool:
         return ZoneAction.CROSS in self._config.actions and self._config.direction in (ZoneDirection.BOTH, crossed)
