@@ -6,11 +6,16 @@ import signal
 from collections.abc import Iterable
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.support.kafka import broker, composed_broker, own_broker
 from tests.support.postgres import postgres
 
 __all__ = ["broker", "composed_broker", "own_broker", "postgres"]
+
+
+settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy")  # machines are shared: time says nothing of what is tested
 
 
 def pytest_configure() -> None:

@@ -76,6 +76,7 @@ class KafkaBus:
             await asyncio.wait([tried], timeout=FIRST_TRY_S)
             if tried.done():
                 tried.result()
+            tried.cancel()  # what goes wrong from now on is tried again: somebody may mend it
         except BaseException:
             await self.stop()
             raise

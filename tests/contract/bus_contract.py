@@ -266,6 +266,8 @@ class BusContract:
         with pytest.raises(BusUnavailable):
             await bus.producer.publish(topics.events, event(0, "x"))
         await bus.start()
+        async with asyncio.timeout(60):  # a broker may take longer than `start` waits
+            await bus.connected()
         await bus.producer.publish(topics.events, event(0, "x"))
 
     async def _second(self, bus: Bus, topics: Topics) -> Consumer:

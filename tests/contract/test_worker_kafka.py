@@ -26,6 +26,8 @@ pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
 async def bus(broker: KafkaServer) -> AsyncIterator[KafkaBus]:
     bus = KafkaBus(KafkaConfig(brokers=(broker.address,)), SystemClock(), client_id="test")
     await bus.start()
+    async with asyncio.timeout(60):  # a busy machine may take longer than `start` waits
+        await bus.connected()
     yield bus
     await bus.stop()
 

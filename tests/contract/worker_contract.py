@@ -202,7 +202,7 @@ class WorkerContract:
 
     async def test_a_worker_that_is_stopped_says_so(self, story: Story) -> None:
         worker = await story.worker("a")
-        assert worker.health().ok
+        await until(lambda: worker.health().ok, "it runs")
         await worker.stop()
         await worker.stop()
         assert not worker.health().ok

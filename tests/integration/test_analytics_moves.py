@@ -164,6 +164,8 @@ async def stand(broker: KafkaServer, postgres: PostgresServer, tmp_path: Path) -
     path.write_text(json.dumps(site), encoding="utf-8")
     bus = KafkaBus(KafkaConfig(brokers=(broker.address,)), SystemClock(), client_id="test")
     await bus.start()
+    async with asyncio.timeout(60):  # a busy machine may take longer than `start` waits
+        await bus.connected()
     stand = Stand(bus, await bus.consumer([EVENTS], group=None), path, tmp_path)
     yield stand
     for worker in stand.workers:

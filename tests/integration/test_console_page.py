@@ -6,6 +6,7 @@ import re
 from contextlib import AsyncExitStack
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -88,6 +89,8 @@ async def test_pictures_move_and_each_box_sits_on_its_own_picture(tmp_path: Path
         tile = page.locator(".tile[data-channel=gate]")
         await expect(tile).to_have_attribute("data-boxes", "1")
         await page.get_by_role("button", name="Rules", exact=True).click()  # whose lines look like the box's own edge
+        shown = await tile.get_attribute("data-capture")
+        await expect(tile).not_to_have_attribute("data-capture", shown or "")  # drawn anew since, without them
         seen: set[str] = set()
         while len(seen) < 6:  # the figure walks 8 px a picture: a box of the picture before would be 8 px off
             capture, boxes_capture, distance = await tile.evaluate(_BOX_FITS)
@@ -108,7 +111,7 @@ _BRIGHT = """canvas => {
 
 def _clock(at_ns: int) -> str:
     """As the page shows a moment of today (in the zone of the stand's site); it has the day before it around midnight."""
-    return f"{datetime.fromtimestamp(at_ns // S, ZoneInfo('Europe/Lisbon')):%H:%M:%S}"
+    return rf"(\w+ \d+ \w+ )?{datetime.fromtimestamp(at_ns // S, ZoneInfo('Europe/Lisbon')):%H:%M:%S}"
 
 
 async def test_channels_without_a_picture_say_why_and_names_are_never_markup(tmp_path: Path) -> None:
@@ -124,7 +127,7 @@ async def test_channels_without_a_picture_say_why_and_names_are_never_markup(tmp
         await expect(attic).to_contain_text("Waiting for the first picture")
         await expect(attic).to_contain_text("Analysis is off for this channel")
         await expect(page.locator(".tile[data-channel=attic] .title")).to_have_text("Attic <b>&amp;</b>")
-        await expect(page.locator("#health-text")).to_have_text("2 channels offline", timeout=15_000)
+        await expect(page.locator("#health-text")).to_have_text("2 channels offline")
 
 
 async def test_a_channel_that_is_not_analysed_shows_its_pictures_and_says_so(tmp_path: Path) -> None:
@@ -161,10 +164,12 @@ async def test_a_camera_that_is_away_says_why_since_when_and_when_it_was_last_se
         async with browsing(s) as page:  # opened after the camera went away
             gate, yard, quay = (page.locator(f".tile[data-channel={name}]") for name in ("gate", "yard", "quay"))
             for text in ("Offline", "No answer from", f"since {_clock(now_ns - 80 * S)}", f"Last picture {_clock(now_ns - 90 * S)}"):
-                await expect(gate).to_contain_text(text)
+                await expect(gate).to_contain_text(re.compile(text))
             await expect(gate).to_have_class(re.compile("dim"))
             await expect(gate).to_have_attribute("aria-label", re.compile("Gate, offline: no answer .* Last picture"))
-            await expect(yard).to_contain_text(f"No picture since the recorder started, last recorded {_clock(now_ns - 540 * S)}")
+            await expect(yard).to_contain_text(
+                re.compile(f"No picture since the recorder started, last recorded {_clock(now_ns - 540 * S)}")
+            )
             await expect(quay).to_contain_text("No picture since the recorder started")
             away = {"reason": "trying again", "since_ns": now_ns}
             await publish(CHANNEL_STATUS, stand.status("gate", 1, now_ns, ChannelState.CONNECTING, **away))
@@ -183,7 +188,7 @@ async def test_boxes_that_do_not_come_are_said(tmp_path: Path) -> None:
         await expect(tile).to_have_attribute("data-boxes", "1")
         await stack.enter_async_context(feeding(s, boxes=False))
         await expect(tile.locator(".tag")).to_have_text(re.compile(r"^analysis late, \d+ s$"))
-        await expect(page.locator("#health-text")).to_have_text("Analysis late", timeout=15_000)
+        await expect(page.locator("#health-text")).to_have_text("Analysis late")
         ingest = page.locator("#system .lines li", has_text="ingest")
         await expect(ingest).to_contain_text("1 of 4 online")
         await expect(ingest.locator(".dot")).to_have_class("dot warn")
@@ -227,6 +232,16 @@ async def test_an_alarm_shows_at_once_its_picture_follows_and_it_is_acknowledged
         assert s.answers.alarms["a1"].acknowledged_by == "admin"
 
 
+#: The notices and what they must not cover, in one look: they go after 5 s.
+_NOTICES = """() => {
+  const shown = (element) => element !== null && element.getClientRects().length > 0;
+  const box = (element) => { const { x, y, width, height } = element.getBoundingClientRect(); return { x, y, width, height }; };
+  const toasts = [...document.querySelectorAll('.toast')].filter(shown);
+  const below = ['main', '.tabbar', '.top-right'].map((name) => document.querySelector(name)).filter(shown).map(box);
+  return { newest: toasts.at(-1)?.innerText ?? '', toasts: toasts.map(box), below, width: document.documentElement.scrollWidth };
+}"""
+
+
 @pytest.mark.parametrize(("width", "height", "at_once"), [(1440, 900, 2), (390, 844, 1)])
 async def test_notices_cover_no_picture_and_go(tmp_path: Path, width: int, height: int, at_once: int) -> None:
     async with stand.running(tmp_path) as s, browsing(s) as page:
@@ -238,22 +253,23 @@ async def test_notices_cover_no_picture_and_go(tmp_path: Path, width: int, heigh
                 at_ns=s.clock.now_ns(), text=text,
             )  # fmt: skip
             await s.bus.producer.publish(ACTIONS, notice)
-        toasts = page.locator(".toast:visible")
-        await expect(toasts).to_have_count(at_once)
-        await expect(toasts.last).to_contain_text("crossing 3")
-        assert (await toasts.last.inner_text()).count("Gate") == 1
-        for covered in ("main", ".tabbar", ".top-right"):
-            below = await page.locator(covered).bounding_box()
-            for toast in await toasts.all():
-                box = await toast.bounding_box()
-                assert box is not None
-                assert box["height"] < 40
-                assert below is None or not (
+
+        async def told() -> Any:
+            now = await page.evaluate(_NOTICES)
+            return now if len(now["toasts"]) == at_once and "crossing 3" in now["newest"] else None
+
+        seen = await until(told, "the newest notices are shown")
+        assert seen["newest"].count("Gate") == 1
+        assert seen["below"]
+        for box in seen["toasts"]:
+            assert box["height"] < 40
+            for below in seen["below"]:
+                assert not (
                     box["x"] < below["x"] + below["width"] and below["x"] < box["x"] + box["width"]
                     and box["y"] < below["y"] + below["height"] and below["y"] < box["y"] + box["height"]
-                ), covered  # fmt: skip
-        assert await page.evaluate("document.documentElement.scrollWidth") <= width
-        await expect(toasts).to_have_count(0, timeout=10_000)
+                ), below  # fmt: skip
+        assert seen["width"] <= width
+        await expect(page.locator(".toast:visible")).to_have_count(0)
 
 
 async def test_counts_follow_the_rule(tmp_path: Path) -> None:
@@ -279,19 +295,27 @@ def record(s: stand.Stand, tmp_path: Path) -> int:
     return start_ns
 
 
+#: Keep for each file where it began to play, seconds.
+_NOTE_BEGINNINGS = """() => {
+  window.begun = {};
+  document.addEventListener('playing', ({ target }) => { window.begun[target.dataset.file] ??= target.currentTime; }, true);
+}"""
+
+
 async def test_an_alarm_plays_at_its_moment_and_on_into_the_next_files(tmp_path: Path) -> None:
     async with stand.running(tmp_path) as s:
         start_ns = record(s, tmp_path)
         s.answers.alarms["a1"] = stand.alarm("a1", "gate", 1, start_ns + 4 * S)
         async with browsing(s) as page:
             playing = page.locator(PLAYING)
+            await page.evaluate(_NOTE_BEGINNINGS)
             await page.get_by_role("button", name="Play back: Over the fence").click()
-            await expect(playing).to_have_attribute("data-file", "r0")
             await expect(page.locator(".stamp")).to_be_visible()
-            assert 0.9 <= await playing.evaluate("video => video.currentTime") < 3, "3 s before the alarm is 1 s into the first file"
-            await expect(playing).to_have_attribute("data-file", "r1", timeout=20_000)
-            await expect(playing).to_have_attribute("data-file", "r2", timeout=20_000)
-            await expect(page.locator("#toasts")).to_contain_text("20 s later")
+            await expect(page.locator("#toasts")).to_contain_text("20 s later")  # it goes after 5 s
+            await expect(playing).to_have_attribute("data-file", "r2")
+            begun = await page.evaluate("window.begun")
+            assert list(begun) == ["r0", "r1", "r2"]
+            assert 0.9 <= begun["r0"] < 3, "3 s before the alarm is 1 s into the first file"
             await page.get_by_role("button", name="Lock this recording").click()
             await expect(page.get_by_role("button", name="Unlock this recording")).to_be_visible()
             assert [recording["locked"] for recording in s.answers.recordings] == [False, False, True]
@@ -313,12 +337,12 @@ async def test_a_fresh_alarm_plays_on_as_its_file_grows_and_into_the_next(tmp_pa
             playing = page.locator(PLAYING)
             await page.get_by_role("button", name="Play back: Over the fence").click()
             first = await playing.get_attribute("data-file")
-            await expect(page.locator(".screen-note")).to_contain_text("newest footage", timeout=20_000)
+            await expect(page.locator(".screen-note")).to_contain_text("newest footage")
             await kept.keep(*feed.take(3))  # the file is 5 s long now, and still open
             await reaches(playing, 3.5)
             assert await playing.get_attribute("data-file") == first
             await kept.keep(*feed.take(4))  # closes it, begins another
-            await expect(playing).not_to_have_attribute("data-file", str(first), timeout=20_000)
+            await expect(playing).not_to_have_attribute("data-file", str(first))
             await reaches(playing, 1.5)
 
 
@@ -423,8 +447,8 @@ async def test_the_time_bar_shows_what_is_kept_and_a_click_plays_it(tmp_path: Pa
             assert found is not None
             assert found["general"]
             assert len(found["none"]) > 50 * len(found["alarm"])
-            # A pixel is 4 s here: a click just before the first file plays that file.
-            await track.click(position={"x": found["general"][0] - 1, "y": 10})
+            # A pixel is 4 s here, so that the alarm's file may hide the one before it: a click just before both plays the first.
+            await track.click(position={"x": min(found["general"] + found["alarm"]) - 1, "y": 10})
             await expect(page.locator(PLAYING)).to_have_attribute("data-file", re.compile("r[01]"))
             await track.focus()
             await page.keyboard.press("Home")

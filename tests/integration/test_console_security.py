@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -169,9 +170,10 @@ async def test_a_login_that_is_none_is_refused(tmp_path: Path, body: bytes) -> N
 async def test_a_flood_of_logins_leaves_the_rest_of_the_page_served(tmp_path: Path) -> None:
     async with stand.running(tmp_path) as s, s.logged_in() as client:
         async with httpx.AsyncClient(base_url=s.console.url, timeout=60, limits=httpx.Limits(max_connections=40)) as flood:
+            began_s = time.monotonic()
             tries = [asyncio.create_task(flood.post("/api/session", json={"user": f"u{n}", "password": "x"})) for n in range(60)]
             for _ in range(10):
                 assert (await client.get("/api/site")).status_code == 200
             statuses = [answer.status_code for answer in await asyncio.gather(*tries)]
         assert set(statuses) <= {401, 429, 503}
-        assert statuses.count(401) <= 20, "what is checked costs 64 MiB each"
+        assert statuses.count(401) <= 20 + (time.monotonic() - began_s) / 3, "what is checked costs 64 MiB each; one more may every 3 s"

@@ -198,8 +198,8 @@ async def test_multipart_jpeg_over_http(tmp_path: Path) -> None:
         async with ingest(channel("cam", 1, url), reconnect_min_s=30, reconnect_max_s=30) as received:
             await received.failed()
             await received.until(lambda r: sum(segment.frames for segment in r.segments) >= FPS)
-            assert received.segments[0].codec is VideoCodec.MJPEG
-            assert play(received.segments[0].payload, tmp_path).pictures == FPS
+            assert {segment.codec for segment in received.segments} == {VideoCodec.MJPEG}
+            assert sum(play(segment.payload, tmp_path).pictures for segment in received.segments) == FPS
 
 
 async def test_a_file_is_looped_in_real_time(tmp_path: Path) -> None:
@@ -222,7 +222,9 @@ async def test_sampled_frames_carry_capture_times(tmp_path: Path) -> None:
         assert {(frame.source_width, frame.source_height) for frame in frames} == {(1280, 720)}
         first = received.segments[0]
         inside = [frame for frame in received.frames if first.start_ns <= frame.capture_ns < first.end_ns]
-        assert inside[0].capture_ns == first.start_ns
+        assert inside  # all on the segment's grid of pictures; a machine that is late may have left out the very first
+        pictures = [(frame.capture_ns - first.start_ns) * FPS / 1e9 for frame in inside]
+        assert pictures == pytest.approx([round(picture) for picture in pictures], abs=0.01)
 
 
 async def test_the_sub_stream_is_analysed_and_the_main_one_recorded(tmp_path: Path) -> None:

@@ -74,6 +74,8 @@ async def publishing(bus: KafkaBus, feeds: list[Feed], acknowledged: dict[str, S
             with suppress(TimeoutError):
                 await asyncio.wait_for(done.wait(), 0.2)
 
+    async with asyncio.timeout(60):  # a busy machine may take longer than `start` waits
+        await bus.connected()
     tasks = [asyncio.create_task(camera(feed)) for feed in feeds]
     try:
         yield

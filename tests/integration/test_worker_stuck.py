@@ -43,6 +43,8 @@ def worker(broker: KafkaServer, folder: Path, how: str) -> subprocess.Popen[byte
 async def test_a_stuck_worker_ends_its_process_and_the_next_handles_what_it_had_in_hand(broker: KafkaServer, tmp_path: Path) -> None:
     bus = KafkaBus(KafkaConfig(brokers=(broker.address,)), SystemClock(), client_id="test")
     await bus.start()
+    async with asyncio.timeout(60):  # a busy machine may take longer than `start` waits
+        await bus.connected()
     try:
         await bus.producer.publish(DETECTIONS, message(1))
         for how in ("waits", "blocks"):
@@ -63,6 +65,8 @@ async def test_who_waits_for_a_broker_that_went_away_is_not_stuck(own_broker: Ka
     """To start again would not bring it back, and what is in hand is told when it is."""
     bus = KafkaBus(KafkaConfig(brokers=(own_broker.address,)), SystemClock(), client_id="test")
     await bus.start()
+    async with asyncio.timeout(60):  # a busy machine may take longer than `start` waits
+        await bus.connected()
     waiting = worker(own_broker, tmp_path, "tells")
     try:
         await bus.producer.publish(DETECTIONS, message(1))
@@ -75,7 +79,7 @@ async def test_who_waits_for_a_broker_that_went_away_is_not_stuck(own_broker: Ka
         waiting.stdin.write(b"\n")
         waiting.stdin.flush()
         with pytest.raises(subprocess.TimeoutExpired):  # it lives on for thrice the time after which it would be stuck
-            await asyncio.to_thread(waiting.wait, 15)
+            await asyncio.to_thread(waiting.wait, 30)
         await asyncio.to_thread(own_broker.restart)
         told = await until(lambda: events.poll(timeout_s=1), "the event is told")
         assert [record.message for record in told] == [event(1)]

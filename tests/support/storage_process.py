@@ -30,6 +30,8 @@ def feeds(first: int) -> list[Feed]:
 
 async def main(folder: Path, first: int) -> None:
     async with storing(folder, CONFIG) as store:
+        for feed in feeds(first):
+            feed.next()  # encodes the pictures, which takes longer than some wait to kill this
         say("ready")
         await asyncio.gather(*(_send(store, feed) for feed in feeds(first)))
 

@@ -13,7 +13,7 @@ from services.cli.demo.rtp import RTP_HEADER_BYTES, goodbye, rtp_header, sender_
 from services.cli.demo.source import MediaFrame, MediaSource
 from shared.domain.clock import NS_PER_S, Clock, seconds_to_ns
 
-_GOODBYE_DELAY_S = 0.1  # over UDP, BYE comes in at another port and must not overtake the last pictures
+_GOODBYE_DELAY_S = 1.0  # over UDP, BYE comes in at another port and must not overtake the last pictures, also of a reader who is late
 
 
 class PacketSink(Protocol):

@@ -265,3 +265,4 @@ class StreamThread:
             # A key frame ends a group of pictures, which is then written: a batch never holds a whole one back.
             if len(waiting) >= most or (is_video and packet.is_keyframe):
                 take()
+                last_ns = now()  # what our own disk took is no silence of the camera's

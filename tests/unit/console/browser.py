@@ -8,12 +8,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from playwright.async_api import Locator, Page, async_playwright
+from playwright.async_api import Locator, Page, async_playwright, expect
 
 from shared.topics import CHANNEL_STATUS, DETECTIONS, FRAMES
 from tests.support.waiting import until
 from tests.unit.console import stand
 
+expect.set_options(timeout=60_000)  # a busy machine is late, not wrong
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 _ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
 
@@ -48,6 +49,7 @@ async def enter(s: stand.Stand, page: Page) -> None:
     await page.fill("input[name=password]", s.password)
     await page.click("button[type=submit]")
     await page.wait_for_selector("#site-name:not(:empty)")
+    await until(lambda: s.console.health().details["pages"], "the page's socket is open")  # what is published before does not reach it
 
 
 @asynccontextmanager

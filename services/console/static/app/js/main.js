@@ -156,7 +156,7 @@ async function main() {
   });
   live.addEventListener("link", ({ detail }) => {
     if (detail) renew();
-    if (detail && !$("link").hidden) for (const part of [alarms, counts, dock]) part.load(); // what happened meanwhile
+    if (detail) for (const part of [alarms, counts, dock]) part.load(); // what happened before it was open
     $("link").hidden = detail;
     $("link").textContent = detail ? "" : "Connection lost, trying again";
   });
