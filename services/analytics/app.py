@@ -238,9 +238,9 @@ class AnalyticsService:
         taken = await self._channels.enter([name for name, key in keys.items() if key in partitions])
         oldest_ns = self._clock.now_ns() - CATCH_UP_NS
         times: dict[Partition, int] = {}
-        for channel in taken:
-            key = keys[channel.id]
-            if channel.published_ns:
+        for channel in self._channels:  # of those that were taken before too, where partitions moved again before they were read
+            if channel.unread and channel.published_ns:
+                key = keys[channel.id]
                 times[key] = min(times.get(key, channel.published_ns), channel.published_ns)
         log.info("channels are taken up", channels=len(self._channels), from_the_store=len(taken))
         return {key: max(oldest_ns, time_ns) for key, time_ns in times.items()}

@@ -54,6 +54,8 @@ class ChannelWork:
         self.catches_up_until_ns = 0
         #: When ingest published the last frame that was handled, UTC.
         self.published_ns = 0
+        #: Its state was taken from the store, and no newer frame was handled yet.
+        self.unread = False
         self._results: OrderedDict[tuple[str, int], Out] = OrderedDict()
         self._last: tuple[str, int] | None = None
         self._looked: tuple[tuple[str, int], Look] | None = None
@@ -101,7 +103,7 @@ class ChannelWork:
         metrics.TRACKS.labels(self.id).set(len(tracks))
         events = [*self.take_waiting(), *self._events(fired, frame.trace)]
         out: Out = [Outgoing(DETECTIONS, _detections(frame, look, tracks, seen)), *(Outgoing(EVENTS, event) for event in events)]
-        self.published_ns, self.unsaved = frame.published_ns, True
+        self.published_ns, self.unsaved, self.unread = frame.published_ns, True, False
         self.dirty |= bool(tracks)  # someone may be in the middle of something
         self._last, self._told = (frame.session, frame.sequence), events
         self._results[self._last] = out
@@ -159,6 +161,7 @@ class ChannelWork:
         last = (str(frame[0]), int(frame[1])) if frame is not None else None
         self.analysis.restore(state)
         self._waiting, self._last, self.published_ns = told, last, int(state.get("published_ns", 0))
+        self.unread = True
 
 
 def _detections(frame: FrameMessage, look: Look, tracks: Sequence[TrackedObject], seen: Seen | None) -> DetectionsMessage:

@@ -135,6 +135,7 @@ class Holding:
         held = self._held.get(channel)
         if held is not None and held.generation == claim.generation - 1:
             held.generation = claim.generation
+            held.handled_ns = self._clock.monotonic_ns()  # its silence was ours
             held.catches_up_until_ns = self._clock.monotonic_ns() + CATCH_UP_NS  # nobody read while partitions moved
             return None
         work = self._held[channel] = self._make(channel)

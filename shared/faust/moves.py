@@ -66,7 +66,7 @@ class Entering:
         """Called by Faust when an assignment is complete, before it reads.
 
         Raises:
-            RebalanceAgain: cancelled by `give_up`; Faust reads nothing and waits for the next assignment.
+            RebalanceAgain: cancelled by `give_up`, or too late; Faust reads nothing and waits for the next assignment.
         """
         partitions = frozenset((tp.topic, tp.partition) for tp in app.consumer.assignment())
         task = self._task = asyncio.create_task(_enter(self._moves, partitions), name="taking up partitions")
@@ -91,7 +91,11 @@ async def _enter(moves: Moves, partitions: frozenset[Partition]) -> Mapping[Part
 
 
 async def _rewind(app: Any, times: Mapping[Partition, int]) -> None:
-    """Set committed offsets back to the first message published at these times, where that is earlier."""
+    """Set committed offsets back to the first message published at these times, where that is earlier.
+
+    Raises:
+        RebalanceAgain: partitions move again meanwhile; whoever has them next sets them back.
+    """
     if not times or not isinstance(app.consumer, ThreadDelegateConsumer):
         return
     thread: Any = app.consumer._thread  # aiokafka's consumer lives in a thread of Faust's
@@ -104,5 +108,5 @@ async def _rewind(app: Any, times: Mapping[Partition, int]) -> None:
         if first is not None and committed is not None and first.offset < committed:
             back[TP(partition.topic, partition.partition)] = first.offset
             log.info("reading again", topic=partition.topic, partition=partition.partition, messages=committed - first.offset)
-    if back:
-        await app.consumer._commit(back)
+    if back and not await app.consumer._commit(back):
+        raise RebalanceAgain

@@ -27,8 +27,8 @@ pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.servers, pytest.mar
 
 CHANNELS = ("front", "back")
 INGEST = ("ingest", "ingest-2")
-#: Half a second of footage before a person is on the line.
-KILL_AT = CROSSING_FRAMES[2] - 5
+#: Four seconds of footage before a person who is in the room is on the line: time for a busy machine to look and to kill.
+KILL_AT = CROSSING_FRAMES[2] - 40
 ADD_AT = CROSSING_FRAMES[3] + 20
 
 

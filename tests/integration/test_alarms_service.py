@@ -113,6 +113,11 @@ async def test_a_momentary_alarm_ends_when_its_period_has_passed(tmp_path: Path)
         base_ns = clock.now_ns()
         await recorder.send(*crossing("a", 0, base_ns=base_ns))
         await recorder.wait_alarms(1)
+
+        async def momentary() -> bool:
+            return not (await recorder.alarms())[0].live
+
+        await until(momentary, "its end is heard")
         clock.advance(5.5)
         await recorder.send(*crossing("other", 0, base_ns=base_ns, channel=2))
         await recorder.wait_alarms(2)

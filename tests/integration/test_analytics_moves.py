@@ -158,7 +158,8 @@ async def stand(broker: KafkaServer, postgres: PostgresServer, tmp_path: Path) -
         "data_dir": str(tmp_path),
         "bus": {"kind": "kafka", "brokers": [broker.address]}, "database": {"url": postgres.database()},
         "channels": channels,
-        "analytics": {"model": str(model), "engine": "onnx", "input_width": WIDTH, "input_height": HEIGHT},
+        # A busy machine stalls for seconds; whoever takes over from one that was killed finds older frames all the same.
+        "analytics": {"model": str(model), "engine": "onnx", "input_width": WIDTH, "input_height": HEIGHT, "stale_after_s": 6},
     }  # fmt: skip
     path = tmp_path / "site.json"
     path.write_text(json.dumps(site), encoding="utf-8")

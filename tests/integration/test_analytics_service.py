@@ -69,6 +69,14 @@ async def ready(service: AnalyticsService) -> None:
             await asyncio.sleep(0.01)
 
 
+async def joined(service: AnalyticsService) -> None:
+    """It holds its channel: a frame of before would be stale where joining takes long, and meet another claim when handled directly."""
+    await ready(service)
+    async with asyncio.timeout(60):
+        while not service.health().details["channels"]:  # noqa: ASYNC110  # as above
+            await asyncio.sleep(0.01)
+
+
 async def publish(bus: EmbeddedBus, frame: FrameMessage, *, age_s: float = 0.0) -> None:
     now_ns = SystemClock().now_ns() - round(age_s * NS_PER_S)
     await bus.producer.publish(FRAMES, frame.model_copy(update={"published_ns": now_ns}))
@@ -79,10 +87,10 @@ async def test_frames_become_boxes_events_and_counts_that_survive_a_restart(tmp_
     bus = EmbeddedBus(SystemClock())
     await bus.start()
     detections, events = await bus.consumer([DETECTIONS], group=None), await bus.consumer([EVENTS], group=None)
-    service = create(runtime(site(tmp_path), bus, tmp_path))
+    service = create(runtime(site(tmp_path, stale_after_s=30), bus, tmp_path))
     await service.start()
     try:
-        await ready(service)
+        await joined(service)
         boxes = []
         for frame in frames(60, 200):
             await publish(bus, frame)
@@ -99,10 +107,10 @@ async def test_frames_become_boxes_events_and_counts_that_survive_a_restart(tmp_
         assert counted.since_ns > 0  # the footage is of another day: today nothing was counted
     finally:
         await service.stop()
-    again = create(runtime(site(tmp_path), bus, tmp_path))
+    again = create(runtime(site(tmp_path, stale_after_s=30), bus, tmp_path))
     await again.start()
     try:
-        await ready(again)
+        await joined(again)
         for frame in frames(200, 204):
             await publish(bus, frame)
             await next_of(detections, DetectionsMessage)
@@ -119,7 +127,7 @@ async def test_a_stale_frame_is_dropped_and_counted_and_one_delivered_again_give
     service = create(runtime(site(tmp_path, motion_gate=False), bus, tmp_path))
     await service.start()
     try:
-        await ready(service)
+        await joined(service)
         outputs = {}
         for frame in frames(180, 192):
             fresh = frame.model_copy(update={"published_ns": SystemClock().now_ns()})

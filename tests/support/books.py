@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+import httpx
 from sqlalchemy import Row, text
 from sqlalchemy.exc import ProgrammingError
 
@@ -145,13 +146,22 @@ def settle(site: Deployment, books: Books, why: str) -> None:
     """With its cameras away: have everything handled that was acknowledged, and every service stopped in order, each with status 0."""
     spools = [site.folder / name / "data" / "spool" for name in site.names if name.startswith("ingest")]
     wait_for(lambda: not any(list(spool.rglob("*.mp4")) for spool in spools), what=f"{why}: the spools are handed over", deadline_s=120)
-    ends = {name: site.stop(name) for name in ("ingest", "ingest-2", *WORKERS) if name in site.running()}
+    ends = {name: site.stop(name) for name in site.names if name.startswith("ingest") and name in site.running()}
+    workers = [name for name in WORKERS if name in site.running()]
+    wait_for(lambda: not any(_lag(site, name) for name in workers), what=f"{why}: every frame was looked at", deadline_s=240)
+    ends |= {name: site.stop(name) for name in workers}
     wait_for(lambda: not books.waiting(), what=f"{why}: {books.waiting()} are done", deadline_s=120)
     wait_for(lambda: not books.behind(site.kafka.address), what=f"{why}: the books have what the broker has", deadline_s=120)
     wait_for(lambda: not books.waiting(), what=f"{why}: {books.waiting()} are done", deadline_s=120)
     ends |= {name: site.stop(name) for name in ("console", "alarms", "storage")}
     assert set(ends.values()) == {0}, f"{why}: {ends}"
     assert not (differ := books.behind(site.kafka.address)), f"{why}: {differ}"
+
+
+def _lag(site: Deployment, worker: str) -> int:
+    """How many frames wait for a worker; 1 for one that does not read yet."""
+    told = httpx.get(site.health_url(worker), timeout=30).json()["services"]["analytics"]
+    return int(told["details"]["lag"]) if told["summary"] == "running" else 1
 
 
 def _of(messages: list[Message], kind: type[M]) -> list[M]:

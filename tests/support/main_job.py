@@ -9,10 +9,12 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
 
 import pytest
 from PIL import Image
@@ -32,12 +34,17 @@ LINE = [[560 / 768, 0.0], [560 / 768, 1.0]]  # top to bottom: A is left of it, B
 CROSSING_FRAMES = (187, 439, 689, 857, 1186, 1348)  # of 1394, at 10 frames/s
 FPS = 10
 FRAMES = 1394
+TIME_ZONE = "Europe/Paris"
 
 
 def camera(channel: str) -> CameraSpec:
     """A camera that sends the footage once, to its first client. No other is let in, so that nothing is sent twice."""
     only_once = ScriptedFault(at_s=1.0, fault=Refuse())
     return CameraSpec(f"/{channel}", footage("one-by-one-person-detection.mp4"), loop=False, script=(only_once,))
+
+
+def _half_a_day_from_now() -> datetime:
+    return datetime.now(ZoneInfo(TIME_ZONE)) + timedelta(hours=12)
 
 
 def site(cameras: SimulatorThread, channels: Sequence[str], centre: str) -> dict[str, Any]:
@@ -51,10 +58,11 @@ def site(cameras: SimulatorThread, channels: Sequence[str], centre: str) -> dict
         {**line, "id": "line", "anti_dither_s": 5, "linkage": {"webhooks": ["station"]}},
         {**line, "id": "unarmed", "arming": "never", "linkage": {"webhooks": ["station"]}},
         {**line, "id": "merged", "anti_dither_s": 600, "linkage": quiet},
-        {"kind": "people_counting", "id": "count", "line": LINE, "linkage": quiet},
+        # The day of the counts begins half a day from now, not while the test runs.
+        {"kind": "people_counting", "id": "count", "line": LINE, "linkage": quiet, "reset_at": f"{_half_a_day_from_now():%H:%M}"},
     ]
     return {
-        "site": {"name": "Test site", "time_zone": "Europe/Paris"},
+        "site": {"name": "Test site", "time_zone": TIME_ZONE},
         "schedules": {"never": {day: [] for day in ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")}},
         "analytics": {"stale_after_s": 30},
         "centres": [{"kind": "webhook", "id": "station", "url": centre, "secret": TEST_SECRET}],

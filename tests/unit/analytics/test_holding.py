@@ -89,6 +89,31 @@ async def test_who_has_lost_a_channel_tells_nothing_of_it_until_it_enters_anew(w
     assert await mine.of("a") is mine["a"]
 
 
+async def test_the_time_that_partitions_took_to_move_is_no_silence_of_the_channel(
+    workers: tuple[Holding, Holding], clock: ManualClock
+) -> None:
+    mine, _ = workers
+    (work,) = await mine.enter(["a"])
+    clock.advance(30)
+    assert await mine.enter(["a"]) == []
+    assert work.handled_ns == clock.monotonic_ns()
+
+
+async def test_what_was_taken_from_the_store_is_to_be_read_again_until_a_frame_is_handled(workers: tuple[Holding, Holding]) -> None:
+    """Partitions may move again before a worker could have its frames read anew."""
+    mine, others = workers
+    (work,) = await mine.enter(["a"])
+    assert not work.unread
+    handle(work, frame(1))
+    await mine.save_all()
+    (taken,) = await others.enter(["a"])
+    assert taken.unread
+    assert await others.enter(["a"]) == []
+    assert others["a"].unread
+    handle(taken, frame(2))
+    assert not taken.unread
+
+
 async def test_frames_that_waited_are_handled_until_one_is_fresh_and_not_for_ever(
     workers: tuple[Holding, Holding], clock: ManualClock
 ) -> None:
