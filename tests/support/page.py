@@ -7,6 +7,8 @@ from typing import Any
 
 import httpx
 
+from tests.support.waiting import wait_for
+
 
 class PageClient:
     """Logs in at the first request. `port`: of the page; `data_dir`: of the console's process, which has written the password there."""
@@ -29,8 +31,14 @@ class PageClient:
         return self._client
 
     def get(self, path: str, **params: object) -> Any:
-        """JSON of a GET."""
-        answer = self.http.get(path, params={k: str(v) for k, v in params.items()})
+        """JSON of a GET; a service that is starting is waited for."""
+
+        def asked() -> httpx.Response | None:
+            answer = self.http.get(path, params={k: str(v) for k, v in params.items()})
+            return None if answer.status_code == 503 and "is starting" in answer.text else answer
+
+        answer = wait_for(asked, what=f"there is who answers {path}", deadline_s=120)
+        assert answer is not None
         assert answer.is_success, f"GET {path}: {answer.status_code} {answer.text}"
         return answer.json()
 
