@@ -16,6 +16,7 @@ from shared.domain.media import Picture, StreamKind, VideoCodec
 from shared.media.pictures import to_bgr
 from shared.messages import EventKind, EventMessage, EventPhase, FrameMessage, Message, SegmentMessage
 from shared.topics import MIB, Topic
+from tests.support.waiting import until_connected
 
 DEADLINE_S = 20.0
 
@@ -266,8 +267,7 @@ class BusContract:
         with pytest.raises(BusUnavailable):
             await bus.producer.publish(topics.events, event(0, "x"))
         await bus.start()
-        async with asyncio.timeout(60):  # a broker may take longer than `start` waits
-            await bus.connected()
+        await until_connected(bus)
         await bus.producer.publish(topics.events, event(0, "x"))
 
     async def _second(self, bus: Bus, topics: Topics) -> Consumer:

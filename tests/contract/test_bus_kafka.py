@@ -23,7 +23,7 @@ from shared.messages import DeadLetter
 from shared.topics import ALL, DEAD_LETTERS, FRAMES, SEGMENTS
 from tests.contract.bus_contract import DEADLINE_S, BusContract, Topics, event, ids, positions, read
 from tests.support.kafka import KafkaServer
-from tests.support.waiting import until
+from tests.support.waiting import until, until_connected
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 
@@ -39,8 +39,7 @@ def topics() -> Topics:
 async def bus(broker: KafkaServer, topics: Topics) -> AsyncIterator[KafkaBus]:
     bus = connect(broker, topics)
     await bus.start()
-    async with asyncio.timeout(60):  # a busy machine may take longer than `start` waits
-        await bus.connected()
+    await until_connected(bus)
     yield bus
     await bus.stop()
 
@@ -73,8 +72,7 @@ async def test_bytes_that_are_no_message_go_to_the_dead_letters(broker: KafkaSer
 async def test_topics_are_made_as_declared(broker: KafkaServer) -> None:
     bus = KafkaBus(KafkaConfig(brokers=(broker.address,)), SystemClock(), client_id="test")
     await bus.start()
-    async with asyncio.timeout(60):  # a busy machine may take longer than `start` waits
-        await bus.connected()
+    await until_connected(bus)
     await bus.stop()
     admin = AIOKafkaAdminClient(bootstrap_servers=broker.address)
     await admin.start()
@@ -108,8 +106,7 @@ async def test_what_the_brokers_keep_is_what_the_site_says_also_of_topics_that_e
         config = KafkaConfig(brokers=(own_broker.address,), retention=BusRetention(**retention))
         bus = KafkaBus(config, SystemClock(), client_id="test", topics=(SEGMENTS, FRAMES))
         await bus.start()
-        async with asyncio.timeout(60):  # as above
-            await bus.connected()
+        await until_connected(bus)
         assert bus.trouble() == ""
         await bus.stop()
 

@@ -18,6 +18,7 @@ from shared.messages import DeadLetter
 from shared.topics import DEAD_LETTERS, DETECTIONS
 from tests.contract.worker_contract import Story, WorkerContract, detections, story, until
 from tests.support.kafka import KafkaServer
+from tests.support.waiting import until_connected
 
 __all__ = ["story"]  # a fixture
 
@@ -28,8 +29,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 async def bus(broker: KafkaServer) -> AsyncIterator[KafkaBus]:
     bus = KafkaBus(KafkaConfig(brokers=(broker.address,)), SystemClock(), client_id="test")
     await bus.start()
-    async with asyncio.timeout(60):  # a busy machine may take longer than `start` waits
-        await bus.connected()
+    await until_connected(bus)
     yield bus
     await bus.stop()
 

@@ -27,7 +27,7 @@ from shared.messages import EventMessage, EventPhase, FrameMessage
 from shared.topics import EVENTS, FRAMES
 from tests.support.kafka import KafkaServer
 from tests.support.postgres import PostgresServer
-from tests.support.waiting import until
+from tests.support.waiting import until, until_connected
 from tests.support.walker import HEIGHT, WIDTH, floor, walker_model
 
 pytestmark = [pytest.mark.integration, pytest.mark.servers, pytest.mark.timeout(240)]
@@ -165,8 +165,7 @@ async def stand(broker: KafkaServer, postgres: PostgresServer, tmp_path: Path) -
     path.write_text(json.dumps(site), encoding="utf-8")
     bus = KafkaBus(KafkaConfig(brokers=(broker.address,)), SystemClock(), client_id="test")
     await bus.start()
-    async with asyncio.timeout(60):  # a busy machine may take longer than `start` waits
-        await bus.connected()
+    await until_connected(bus)
     stand = Stand(bus, await bus.consumer([EVENTS], group=None), path, tmp_path)
     yield stand
     for worker in stand.workers:

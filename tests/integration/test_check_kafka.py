@@ -16,6 +16,7 @@ from shared.domain.clock import SystemClock
 from shared.messages import DeadLetter
 from shared.topics import DEAD_LETTERS
 from tests.support.kafka import KafkaServer
+from tests.support.waiting import until_connected
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(240)]
 
@@ -29,8 +30,7 @@ async def test_letters_on_the_broker_are_named_and_a_broker_that_is_away_is_said
     assert (found.lines, found.away) == ([], ""), "a broker without the topic has none"
     bus = KafkaBus(config, SystemClock(), client_id="test")
     await bus.start()
-    async with asyncio.timeout(60):  # a busy machine may take longer than `start` waits
-        await bus.connected()
+    await until_connected(bus)
     assert (await asyncio.to_thread(dead_letters, site)).lines == [], "nor has an empty topic"
     for number in range(300):
         letter = DeadLetter(origin=f"segments/3/{number}", reason="no key frame, from rtsp://u:geheim@cam/1", at_ns=1, raw=b"12345")

@@ -27,7 +27,7 @@ from tests.support.kafka import KafkaServer
 from tests.support.kafka_storage_process import settings
 from tests.support.segments import Feed
 from tests.support.storing import on_bus, storing
-from tests.support.waiting import until
+from tests.support.waiting import until, until_connected
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 
@@ -74,8 +74,7 @@ async def publishing(bus: KafkaBus, feeds: list[Feed], acknowledged: dict[str, S
             with suppress(TimeoutError):
                 await asyncio.wait_for(done.wait(), 0.2)
 
-    async with asyncio.timeout(60):  # a busy machine may take longer than `start` waits
-        await bus.connected()
+    await until_connected(bus)
     tasks = [asyncio.create_task(camera(feed)) for feed in feeds]
     try:
         yield

@@ -24,7 +24,7 @@ from shared.topics import DETECTIONS, EVENTS
 from tests.support.kafka import KafkaMissing, KafkaServer
 from tests.support.ports import free_port
 from tests.support.stuck_worker import event
-from tests.support.waiting import until
+from tests.support.waiting import until, until_connected
 
 pytestmark = [pytest.mark.integration, pytest.mark.servers, pytest.mark.timeout(240)]
 
@@ -43,8 +43,7 @@ def worker(broker: KafkaServer, folder: Path, how: str) -> subprocess.Popen[byte
 async def test_a_stuck_worker_ends_its_process_and_the_next_handles_what_it_had_in_hand(broker: KafkaServer, tmp_path: Path) -> None:
     bus = KafkaBus(KafkaConfig(brokers=(broker.address,)), SystemClock(), client_id="test")
     await bus.start()
-    async with asyncio.timeout(60):  # a busy machine may take longer than `start` waits
-        await bus.connected()
+    await until_connected(bus)
     try:
         await bus.producer.publish(DETECTIONS, message(1))
         for how in ("waits", "blocks"):
@@ -65,8 +64,7 @@ async def test_who_waits_for_a_broker_that_went_away_is_not_stuck(own_broker: Ka
     """To start again would not bring it back, and what is in hand is told when it is."""
     bus = KafkaBus(KafkaConfig(brokers=(own_broker.address,)), SystemClock(), client_id="test")
     await bus.start()
-    async with asyncio.timeout(60):  # a busy machine may take longer than `start` waits
-        await bus.connected()
+    await until_connected(bus)
     waiting = worker(own_broker, tmp_path, "tells")
     try:
         await bus.producer.publish(DETECTIONS, message(1))

@@ -8,6 +8,8 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar, overload
 
+from shared.bus.port import Bus
+
 T = TypeVar("T")
 
 
@@ -39,3 +41,9 @@ def wait_for(condition: Callable[[], T], *, what: str, deadline_s: float = 60.0,
             return value
         assert time.monotonic() < end, f"not within {deadline_s:.0f} s: {what}; last seen: {value!r}"
         pause.wait(every_s)
+
+
+async def until_connected(bus: Bus) -> None:
+    """Wait until a bus that was started is connected: a busy machine, or a fresh broker, takes longer than `start` waits."""
+    async with asyncio.timeout(60):
+        await bus.connected()
