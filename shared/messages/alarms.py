@@ -28,6 +28,7 @@ class AlarmMessage(ChannelMessage):
         kind, source: as of the event.
         hits: events that anti-dither merged into this record, the first included.
         start_ns, end_ns: end_ns is None while it lasts.
+        at_ns: of its latest change; it never goes back, so that of two versions the later one is known.
         snapshot_at_ns: the capture time that its snapshot shows. `snapshot`: object key once stored, else empty.
         acknowledged_by: user, or empty.
     """

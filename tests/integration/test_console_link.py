@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Error, expect
+from playwright.async_api import Error, Route, expect
 
 from services.alarms.core.place import Place
 from services.storage.api import router as storage_routes
 from shared.domain.clock import NS_PER_S
 from shared.messages import AlarmState
+from shared.topics import ALARMS
 from tests.support import storing
 from tests.support.segments import Feed
 from tests.unit.console import stand
@@ -87,15 +90,37 @@ async def test_a_browser_that_plays_nothing_aloud_by_itself_plays_without_sound(
         assert not await page.locator(PLAYING).evaluate("video => video.muted")
 
 
-async def test_an_old_alarm_that_the_list_has_not_is_fetched_and_marked(tmp_path: Path) -> None:
+@pytest.mark.parametrize("first", ["the list", "the alarm"])
+async def test_an_old_alarm_that_the_list_has_not_is_fetched_and_marked(tmp_path: Path, first: str) -> None:
     async with recorded(tmp_path) as (s, start_ns):
         for number in range(205):
             moment_ns = start_ns + (20 + number) * NS_PER_S
             s.answers.alarms[f"n{number}"] = stand.alarm(f"n{number}", "gate", 1, moment_ns, state=AlarmState.ENDED, end_ns=moment_ns)
         s.answers.alarms["old"] = stand.alarm("old", "gate", 1, start_ns, state=AlarmState.ENDED, end_ns=start_ns + NS_PER_S)
-        async with browsing(s, path=link(s, "gate", start_ns)) as page:
-            await expect(page.locator(".entry.chosen")).to_have_attribute("data-alarm", "old")
-            await expect(page.locator(".entry.chosen")).to_be_in_viewport()
+        async with browsing(s) as page:
+            chosen, entries = page.locator(".entry.chosen"), page.locator(".entry")
+            go_on = asyncio.Event()
+
+            async def later(route: Route) -> None:
+                await go_on.wait()
+                await route.continue_()
+
+            # The list is asked for by its length alone, the alarm by its moment.
+            await page.route(re.compile(r"/api/alarms\?limit=" if first == "the alarm" else r"/api/alarms\?channel="), later)
+            await page.goto(s.console.url + link(s, "gate", start_ns))
+            await expect(entries).to_have_count(1 if first == "the alarm" else 200)
+            go_on.set()
+            await expect(entries).to_have_count(201)
+            await expect(chosen).to_have_attribute("data-alarm", "old")
+            await expect(chosen).to_be_in_viewport()
+
+            # Whoever looks elsewhere then is left there, also when more alarms come.
+            await page.locator(".alarm-list").hover()
+            await page.mouse.wheel(0, -100_000)
+            await expect(chosen).not_to_be_in_viewport()
+            await s.bus.producer.publish(ALARMS, stand.alarm("new", "gate", 1, s.clock.now_ns()))
+            await expect(entries.first).to_have_attribute("data-alarm", "new")
+            await expect(chosen).not_to_be_in_viewport()
 
 
 @pytest.mark.parametrize(

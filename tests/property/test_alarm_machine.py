@@ -84,6 +84,8 @@ class AlarmLife(RuleBasedStateMachine):
 
     def apply(self, step: Step) -> None:
         done = consequences(step.alarm, LINKAGE, step.change, PLACE, self.now_s * NS_PER_S)
+        before = self.alarms.get(done.alarm.alarm_id)
+        assert before is None or done.alarm.at_ns >= before.at_ns, "who shows alarms takes the later version of two"
         self.alarms[done.alarm.alarm_id] = done.alarm
         for command in done.commands:
             if command.action is ActionKind.SHOW_MESSAGE:

@@ -81,7 +81,7 @@ def hit(alarm: Alarm, event: EventMessage, now_ns: int) -> Alarm:
         event_id=event.event_id,
         hits=alarm.hits + 1,
         start_ns=min(alarm.start_ns, event.start_ns),
-        at_ns=event.at_ns,
+        at_ns=max(alarm.at_ns, event.at_ns),
         last_ns=max(alarm.last_ns, event.at_ns),
         handled_ns=now_ns,
         end_ns=None,
@@ -126,7 +126,7 @@ def ended(alarm: Alarm, now_ns: int) -> Alarm:
     return replace(
         alarm,
         state=after(alarm.state, Trigger.QUIET),
-        at_ns=now_ns,
+        at_ns=max(alarm.at_ns, now_ns),
         end_ns=alarm.last_ns,
         live=frozenset(),
         message=message if alarm.live else alarm.message,

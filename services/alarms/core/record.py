@@ -59,13 +59,13 @@ class Alarm:
         if self.acknowledged_by:
             return self
         state = after(self.state, Trigger.ACKNOWLEDGED)
-        return replace(self, state=state, at_ns=now_ns, acknowledged_by=user, acknowledged_ns=now_ns, note=note)
+        return replace(self, state=state, at_ns=max(self.at_ns, now_ns), acknowledged_by=user, acknowledged_ns=now_ns, note=note)
 
     def pictured(self, object_key: str, *, own_channel: bool, now_ns: int) -> Alarm:
         """After a snapshot was stored. The alarm's own channel is shown before any other; the same again changes nothing."""
         if self.snapshot == object_key or (self.snapshot and not own_channel):
             return self
-        return replace(self, state=after(self.state, Trigger.PICTURED), at_ns=now_ns, snapshot=object_key)
+        return replace(self, state=after(self.state, Trigger.PICTURED), at_ns=max(self.at_ns, now_ns), snapshot=object_key)
 
     def as_message(self) -> AlarmMessage:
         """What travels on the alarms topic."""

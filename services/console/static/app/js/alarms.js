@@ -17,6 +17,7 @@ export class Alarms {
   #chosen = null;
   #retry = 0;
   #kept = null; // the alarm of a link: it stays in the list, however old
+  #held = false; // the chosen alarm is kept in view, whatever comes before it in the list, until someone looks elsewhere
 
   constructor(element, site, live, actions) {
     this.channels = new Map(site.channels.map((channel) => [channel.id, channel]));
@@ -25,6 +26,7 @@ export class Alarms {
     this.list = h("ul", { class: "alarm-list", "aria-label": "Alarms, newest first", tabindex: 0 });
     element.append(h("div", { class: "bar" }, h("h2", {}, "Alarms"), this.badge, h("span", { class: "push" }),
       segments("Which alarms", [["all", "All"], ["open", "Not acknowledged"]], "all", (filter) => { this.#filter = filter; this.#arrange(); })), this.list);
+    for (const moved of ["wheel", "pointerdown", "touchstart", "keydown"]) this.list.addEventListener(moved, () => { this.#held = false; }, { passive: true });
     live.addEventListener("alarm", ({ detail }) => this.#put(detail, true));
     live.addEventListener("resync", () => this.load());
     this.load();
@@ -33,7 +35,7 @@ export class Alarms {
   /** Names of channels and rules are those of `site`. */
   renew(site) {
     this.channels = new Map(site.channels.map((channel) => [channel.id, channel]));
-    for (const { alarm } of [...this.#items.values()]) this.#put(alarm, false);
+    for (const { alarm } of [...this.#items.values()]) this.#draw(alarm);
     this.#arrange();
   }
 
@@ -71,8 +73,13 @@ export class Alarms {
   /** Mark the alarm that plays, or none. */
   choose(id, { reveal = false } = {}) {
     this.#chosen = id;
+    this.#held = reveal;
     for (const [each, { element }] of this.#items) this.#mark(element, each);
-    if (reveal) this.#items.get(id)?.element.scrollIntoView({ block: "nearest" });
+    this.#hold();
+  }
+
+  #hold() {
+    if (this.#held) this.#items.get(this.#chosen)?.element.scrollIntoView({ block: "nearest" });
   }
 
   #mark(element, id) {
@@ -84,12 +91,19 @@ export class Alarms {
   #put(alarm, live) {
     const known = this.#items.get(alarm.alarm_id);
     if (known && known.alarm.at_ns > alarm.at_ns) return;
+    if (known && JSON.stringify(known.alarm) === JSON.stringify(alarm)) return; // read again: it stays the element it is
+    const element = this.#draw(alarm);
+    if (live && !known) element.classList.add("new");
+    if (live) this.#arrange();
+  }
+
+  #draw(alarm) {
+    const known = this.#items.get(alarm.alarm_id);
     const element = this.#element(alarm, known);
     if (known) known.element.replaceWith(element);
     this.#mark(element, alarm.alarm_id);
     this.#items.set(alarm.alarm_id, { alarm, element });
-    if (live && !known) element.classList.add("new");
-    if (live) this.#arrange();
+    return element;
   }
 
   #arrange() {
@@ -110,6 +124,7 @@ export class Alarms {
     if (!wanted.length) { this.list.replaceChildren(h("li", {}, this.#nothing())); return; }
     for (const child of [...this.list.children]) if (!wanted.includes(child)) child.remove();
     wanted.forEach((element, at) => { if (this.list.children[at] !== element) this.list.insertBefore(element, this.list.children[at] ?? null); });
+    this.#hold();
   }
 
   #nothing() {
