@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import pytest
 from aiokafka import AIOKafkaProducer  # type: ignore[import-untyped]  # aiokafka is untyped
-from aiokafka.admin import AIOKafkaAdminClient  # type: ignore[import-untyped]  # aiokafka is untyped
+from aiokafka.admin import AIOKafkaAdminClient, NewPartitions  # type: ignore[import-untyped]  # aiokafka is untyped
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType  # type: ignore[import-untyped]  # aiokafka is untyped
 
 from shared.bus.kafka import KafkaBus
@@ -144,6 +144,29 @@ async def test_a_topic_with_other_partitions_is_refused(broker: KafkaServer, bus
         why = wrong.trouble()
     assert "has 4 partitions, 8 are needed" in why
     await wrong.stop()
+
+
+async def test_a_topic_that_is_refused_late_is_tried_again_until_someone_has_mended_it(broker: KafkaServer, topics: Topics) -> None:
+    """What `start` finds in time it raises. What is found when it is over is no end: a process that runs must not stay without a bus."""
+    made = connect(broker, topics)
+    await made.start()
+    await until_connected(made)
+    await made.stop()
+    more = replace(topics.events, partitions=8)
+    bus = KafkaBus(KafkaConfig(brokers=(broker.address,)), SystemClock(), client_id="test", topics=(more,))
+    broker.process.send_signal(signal.SIGSTOP)  # the first attempt has begun when `start` is over, and has no answer
+    try:
+        await bus.start()
+    finally:
+        broker.process.send_signal(signal.SIGCONT)
+    await until(lambda: "has 4 partitions, 8 are needed" in bus.trouble(), "it is refused")
+    admin = AIOKafkaAdminClient(bootstrap_servers=broker.address)
+    await admin.start()
+    await admin.create_partitions({more.name: NewPartitions(total_count=8)})
+    await admin.close()
+    await until_connected(bus)
+    assert bus.trouble() == ""
+    await bus.stop()
 
 
 async def test_without_a_broker_the_bus_starts_says_so_and_connects_when_one_comes(broker: KafkaServer, topics: Topics) -> None:

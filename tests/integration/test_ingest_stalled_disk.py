@@ -52,7 +52,7 @@ def waits_for_a_disk(name: str) -> bool:
 
 
 def stall(disk: StallingDisk, camera: SimulatorThread, clock: ForwardClock) -> None:
-    """Until the camera's thread hangs in the disk, and for twice the time-out from then on. Blocks; not on the event loop, which may hang too."""
+    """Until the camera's thread hangs in the disk, and for twice the time-out from then on. Not on the event loop: it may hang too."""
 
     def hangs() -> bool:
         before = taken()
