@@ -14,6 +14,7 @@ from services.analytics.adapters.batcher import Seen
 from services.analytics.adapters.states import open_states
 from services.analytics.adapters.tracker import CBIoUTracker
 from services.analytics.channel_work import CATCH_UP_NS, ChannelWork, Out
+from services.analytics.clocks import Clocks
 from services.analytics.core.channel import RESUME_WITHIN_NS, ChannelAnalysis
 from services.analytics.core.counts import RuleCounts, counts_of
 from services.analytics.core.gate import Gate
@@ -56,8 +57,9 @@ class AnalyticsService:
         self._runtime, self._clock = runtime, runtime.clock
         self._site: SiteConfig = runtime.site
         self._config = runtime.site.analytics
+        self._clocks = Clocks(runtime.clock)
         self._worker = Worker("analytics", runtime)
-        self._worker.handle(FRAMES, self.on_frame)
+        self._worker.handle(FRAMES, self.on_frame, straight=self._clocks.learn)
         self._worker.moves(self)
         self._joined = False
         self._supervisor = Supervisor(runtime.clock, runtime.reporter.loop_failed)
@@ -95,7 +97,7 @@ class AnalyticsService:
         """Without a detector that works analytics is not ok, and says why, or how far it is."""
         worker, detection = self._worker.health(), self._detection
         details = dict(worker.details) | {"frames": self._frames, "dropped": self._dropped, "channels": len(self._channels)}
-        details |= {"detector_failures": detection.failures}
+        details |= {"detector_failures": detection.failures, **self._clocks.details()}
         if detection.ready:
             details |= {"detector": detection.engine, "queue": detection.waiting}
         else:
@@ -161,7 +163,7 @@ class AnalyticsService:
         if again is not None:
             return again
         limit_ns = seconds_to_ns(self._config.stale_after_s)
-        if channel.too_old(frame, self._clock.now_ns(), self._clock.monotonic_ns(), limit_ns):
+        if channel.too_old(frame, self._clocks.now_ns(frame.channel), self._clock.monotonic_ns(), limit_ns):
             return self._drop(frame, "stale")
         if not self._detection.ready:
             return self._drop(frame, "failed" if self._detection.failed else "preparing")

@@ -75,7 +75,11 @@ class ChannelWork:
         return again
 
     def too_old(self, frame: FrameMessage, now_ns: int, monotonic_ns: int, limit_ns: int) -> bool:
-        """Whether a frame tells of nothing that still helps. What has waited while the channel had no worker is caught up with first."""
+        """Whether a frame tells of nothing that still helps. What has waited while the channel had no worker is caught up with first.
+
+        Args:
+            now_ns: by the clock that stamped the frame, as far as it is known.
+        """
         age_ns = now_ns - frame.published_ns
         if age_ns <= limit_ns:
             self.catches_up_until_ns = 0

@@ -42,6 +42,10 @@ class Lanes(Generic[E]):
             self._paused.add(lane)
             self._pause(lane)
 
+    def idle(self, lane: LaneKey) -> bool:
+        """Whether nothing of the lane is in hand or waits."""
+        return lane not in self._tasks
+
     @property
     def in_flight(self) -> int:
         return len(self._tasks)

@@ -25,6 +25,7 @@ from shared.config.services import KafkaBus
 from shared.domain.errors import BusUnavailable
 from shared.faust.app import add_agent, make_app
 from shared.faust.failures import Failures
+from shared.faust.flow import Flow
 from shared.faust.lanes import LaneKey, Lanes
 from shared.faust.moves import Entering, Moves, NotOurs
 from shared.faust.outgoing import Outgoing, Publisher
@@ -76,7 +77,7 @@ class Worker:
         self._supervisor = Supervisor(runtime.clock, runtime.reporter.loop_failed)
         self._lanes: Lanes[Any] = Lanes(self._handle, self._pause, self._resume)
         self._app: Any = None  # faust.App, whose class mypy cannot follow
-        self._progress = Progress(runtime.clock)
+        self._progress, self._flow = Progress(runtime.clock), Flow()
         self._uncommitted: dict[TP, int] = {}
         self._to_commit = asyncio.Event()
         self._publisher = Publisher(name, runtime)
@@ -88,8 +89,11 @@ class Worker:
         limit_s = bus.restart_after_s if isinstance(bus, KafkaBus) else None
         self._watchdog = Watchdog(name, limit_s, runtime.clock, self._stuck_s, self._excused) if limit_s is not None else None
 
-    def handle(self, topic: Topic[M], handler: Handler[M]) -> None:
+    def handle(self, topic: Topic[M], handler: Handler[M], *, straight: Callable[[M], None] | None = None) -> None:
         """Have `handler` called with each message of `topic`. Before `start`, once per topic.
+
+        Args:
+            straight: called, before it, with those that have waited for nothing, as soon as they come. Must not raise.
 
         Raises:
             ValueError: the topic has a handler, or the worker runs.
@@ -97,6 +101,8 @@ class Worker:
         if topic.name in self._handlers or self._app is not None:
             raise ValueError(f"topic {topic.name} has a handler already, or the worker runs")
         self._handlers[topic.name] = (topic, handler)
+        if straight is not None:
+            self._flow.tell(topic.name, straight)
 
     def moves(self, moves: Moves) -> None:
         """Have `moves` told when partitions come and go. Before `start`.
@@ -199,8 +205,12 @@ class Worker:
         return app
 
     def _take(self, event: Any) -> None:
-        self._progress.came(event.message.tp, event.message.offset)
-        self._lanes.put((event.message.topic, event.message.partition), event)
+        message, lane = event.message, (event.message.topic, event.message.partition)
+        self._progress.came(message.tp, message.offset)
+        if self._app is not None:
+            last = message.offset + 1 >= (self._app.consumer.highwater(message.tp) or 0)
+            self._flow.came(lane, event.value, idle=self._lanes.idle(lane), last=last)
+        self._lanes.put(lane, event)
 
     async def _stop_app(self) -> None:
         app, self._app = self._app, None
@@ -223,6 +233,7 @@ class Worker:
             await self._moves.leave()
         await self._commit(app)
         self._progress.forget()
+        self._flow.halt()
 
     async def _commit_loop(self) -> None:
         while True:
@@ -238,6 +249,7 @@ class Worker:
             await app.consumer._commit(offsets)  # what every driver implements; it ignores partitions that have gone
 
     def _pause(self, lane: LaneKey) -> None:
+        self._flow.halt(lane)
         if self._app is not None:
             self._app.consumer.on_buffer_full(TP(*lane))
 

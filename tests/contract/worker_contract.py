@@ -63,6 +63,7 @@ class Story:
         self.gate: asyncio.Event | None = None
         self.gated: set[int] = set()
         self.waiting: set[int] = set()
+        self.straight: list[int] = []
 
     async def worker(self, name: str) -> Worker:
         worker = Worker(self.run, self.runtime)
@@ -86,7 +87,10 @@ class Story:
             finally:
                 del self.active[number]
 
-        worker.handle(DETECTIONS, handler)
+        def straight(message: DetectionsMessage) -> None:
+            self.straight += [message.frame_sequence] if message.trace == self.run else []
+
+        worker.handle(DETECTIONS, handler, straight=straight)
         await worker.start()
         return worker
 
@@ -143,6 +147,20 @@ class WorkerContract:
         assert story.of(1) == []
         story.gate.set()
         await until(lambda: story.of(1) == list(range(30)), story.of(1))
+
+    async def test_what_has_waited_for_nothing_is_told_from_what_has(self, story: Story) -> None:
+        story.gate, story.gated = asyncio.Event(), {1}
+        await story.publish([1], range(5))
+        await story.worker("a")
+        await until(lambda: story.waiting == {1}, "the first is in hand, others are behind it")
+        await story.publish([1], [5])
+        story.gate.set()
+        await until(lambda: len(story.of(1)) == 6, story.handled)
+        assert story.straight == [], "each has waited: for the worker, for the one before it, or for the worker to read on"
+        for sequence in (6, 7, 8):
+            await story.publish([1], [sequence])
+            await until(lambda: story.of(1)[-1] == sequence, story.handled)  # noqa: B023  # called before the loop goes on
+        assert story.straight[-2:] == [7, 8], "nothing had held them up"
 
     async def test_a_handler_that_fails_is_reported_its_message_is_kept_and_the_stream_goes_on(self, story: Story) -> None:
         letters = await story.bus.consumer([DEAD_LETTERS, EVENTS], group=None)
