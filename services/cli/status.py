@@ -50,19 +50,22 @@ class SiteStatus:
         return not self.problems and all(row.ok for row in self.services)
 
 
-def look(site: SiteConfig, url: str | None, password_file: Path | None, processes: Sequence[str]) -> SiteStatus:
+def look(
+    site: SiteConfig, url: str | None, password_file: Path | None, processes: Sequence[str], *, timeout_s: float = TIMEOUT_S
+) -> SiteStatus:
     """Ask the console, which knows of every process that `internal` of its configuration names; without it those themselves.
 
     Args:
         url: of the console; None: as the configuration says.
         password_file: of the admin; None: the one in the data folder.
         processes: URLs of more processes.
+        timeout_s: of each question.
 
     Raises:
         ConfigError: the packages that ask are not installed.
     """
     try:
-        return asyncio.run(_look(site, url or console_url(site), password_file or site.data_dir / "admin-password", processes))
+        return asyncio.run(_look(site, url or console_url(site), password_file or site.data_dir / "admin-password", processes, timeout_s))
     except ModuleNotFoundError as error:
         raise ConfigError(
             f"the Python package {error.name!r} is not installed", where="status", hint="install `vedette[console]`"
@@ -75,12 +78,12 @@ def console_url(site: SiteConfig) -> str:
     return f"http://{_EVERYWHERE.get(host, f'[{host}]' if ':' in host else host)}:{site.console.port}"
 
 
-async def _look(site: SiteConfig, url: str, password_file: Path, processes: Sequence[str]) -> SiteStatus:
+async def _look(site: SiteConfig, url: str, password_file: Path, processes: Sequence[str], timeout_s: float) -> SiteStatus:
     import httpx
 
     internal, found = site.internal, SiteStatus()
     urls = [each if "://" in each else f"http://{each}" for each in processes]
-    async with httpx.AsyncClient(timeout=TIMEOUT_S, trust_env=False) as client:
+    async with httpx.AsyncClient(timeout=timeout_s, trust_env=False) as client:
         found.services += await _console(client, url.rstrip("/"), password_file, found)
         if found.problems:
             urls += [each for each in (*internal.ingest, internal.storage, internal.alarms, *internal.analytics) if each is not None]

@@ -21,6 +21,7 @@ from shared.service import Runtime
 from shared.topics import DETECTIONS, EVENTS, FRAMES
 from tests.support.analysis import pictures, weights
 from tests.support.footage import footage
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.integration
 
@@ -63,18 +64,9 @@ async def next_of(
     return found
 
 
-async def ready(service: AnalyticsService) -> None:
-    async with asyncio.timeout(60):
-        while not service.ready:  # noqa: ASYNC110  # a condition with a deadline: the service has no event to wait for
-            await asyncio.sleep(0.01)
-
-
 async def joined(service: AnalyticsService) -> None:
     """It holds its channel: a frame of before would be stale where joining takes long, and meet another claim when handled directly."""
-    await ready(service)
-    async with asyncio.timeout(60):
-        while not service.health().details["channels"]:  # noqa: ASYNC110  # as above
-            await asyncio.sleep(0.01)
+    await until(lambda: service.health().details["channels"], "it holds its channel")
 
 
 async def publish(bus: EmbeddedBus, frame: FrameMessage, *, age_s: float = 0.0) -> None:
@@ -176,7 +168,7 @@ async def test_what_lasts_ends_when_a_channel_goes_silent(tmp_path: Path) -> Non
     prepare(config.analytics).close()
     await service.start()
     try:
-        await ready(service)
+        await until(lambda: service.ready, "the detector runs")
         outputs = []
         for frame in frames(90, 110):
             outputs += await service.on_frame(frame.model_copy(update={"published_ns": clock.now_ns()}))

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ from tests.support.ports import free_port
 from tests.support.waiting import until
 from tests.unit.console import stand
 
+# A busy machine takes longer to log somebody in than a person waits.
+ask, check_patiently = partial(look, timeout_s=60), partial(check, timeout_s=60)
 LAGGING = {"storage": Health(True, "well"), "alarms": Health(False, "7 events wait", {"lag": 7})}
 
 
@@ -41,11 +44,11 @@ async def test_health_is_an_exit_code_and_the_reason() -> None:
     health = {"storage": Health(True, "well")}
     async with process(health) as url:
         for form in (url, f"{url}/", f"{url}/healthz", url.removeprefix("http://")):
-            assert await asyncio.to_thread(check, form) == (WELL, "ok")
+            assert await asyncio.to_thread(check_patiently, form) == (WELL, "ok")
         health |= LAGGING
-        assert await asyncio.to_thread(check, url) == (NOT_WELL, "alarms: 7 events wait")
-        assert await asyncio.to_thread(check, f"{url}/else") == (NOT_WELL, "it answers 403")
-    code, why = await asyncio.to_thread(check, url)
+        assert await asyncio.to_thread(check_patiently, url) == (NOT_WELL, "alarms: 7 events wait")
+        assert await asyncio.to_thread(check_patiently, f"{url}/else") == (NOT_WELL, "it answers 403")
+    code, why = await asyncio.to_thread(check_patiently, url)
     assert code == NOT_WELL
     assert why.startswith("no answer: ")
 
@@ -85,7 +88,7 @@ async def test_status_has_services_wherever_they_run_and_the_channels(tmp_path: 
 
         async def seen() -> Any:
             found = await asyncio.to_thread(
-                look, site, running.console.url, None, [url, url, nobody]
+                ask, site, running.console.url, None, [url, url, nobody]
             )  # the same process twice is asked once
             return found if [one["state"] for one in found.channels] == ["online", "waiting", "offline", "waiting"] else None
 
@@ -114,7 +117,7 @@ async def test_the_console_knows_the_processes_of_the_site(tmp_path: Path) -> No
         async with stand.running(tmp_path, site, absent=("ingest", "storage")) as running:
 
             async def asked() -> Any:
-                found = await asyncio.to_thread(look, SiteConfig(), running.console.url, tmp_path / "admin-password", ())
+                found = await asyncio.to_thread(ask, SiteConfig(), running.console.url, tmp_path / "admin-password", ())
                 return found.services if not any(row.summary == "not asked yet" for row in found.services) else None
 
             page, where = running.console.url.removeprefix("http://"), url.removeprefix("http://")
@@ -125,26 +128,25 @@ async def test_the_console_knows_the_processes_of_the_site(tmp_path: Path) -> No
                 ServiceRow("storage", where, True, "well"),
                 ServiceRow("alarms", where, False, "7 events wait", 7),
             ]
-        found = await asyncio.to_thread(look, site, f"http://{nobody}", None, ())  # without the console the processes are asked
+        found = await asyncio.to_thread(ask, site, f"http://{nobody}", None, ())  # without the console the processes are asked
         assert len(found.problems) == 1
         assert [(row.name, row.where, row.ok) for row in found.services] == [
             ("?", nobody, False), ("storage", where, True), ("alarms", where, False)
         ]  # fmt: skip
 
 
-async def test_what_cannot_be_asked_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("services.cli.status.TIMEOUT_S", 60.0)  # a login takes a busy machine longer than a person waits
+async def test_what_cannot_be_asked_is_told(tmp_path: Path) -> None:
     site = SiteConfig.model_validate({"data_dir": str(tmp_path), "console": {"port": free_port()}})
-    (problem,) = (await asyncio.to_thread(look, site, None, None, ())).problems
+    (problem,) = (await asyncio.to_thread(ask, site, None, None, ())).problems
     assert "admin-password: the admin password cannot be read (No such file or directory); --password-file" in problem
     (tmp_path / "admin-password").write_text("wrong-password\n", encoding="utf-8")
-    (problem,) = (await asyncio.to_thread(look, site, None, None, ())).problems
+    (problem,) = (await asyncio.to_thread(ask, site, None, None, ())).problems
     assert f"127.0.0.1:{site.console.port}: the console does not answer" in problem
     (tmp_path / "other").mkdir()
     async with stand.running(tmp_path / "other") as running:
-        (problem,) = (await asyncio.to_thread(look, site, running.console.url, None, ())).problems
+        (problem,) = (await asyncio.to_thread(ask, site, running.console.url, None, ())).problems
         assert "the console refused the login (wrong name or password)" in problem
-        good = await asyncio.to_thread(look, site, running.console.url, tmp_path / "other" / "admin-password", ())
+        good = await asyncio.to_thread(ask, site, running.console.url, tmp_path / "other" / "admin-password", ())
         assert good.ok
 
 
