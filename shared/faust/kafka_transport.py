@@ -22,7 +22,7 @@ _LOOK_S = 1.0
 class _ConsumerThread(driver.AIOKafkaConsumerThread):
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)
-        # Private, and both versions are pinned; tests/contract/test_worker_kafka.py sees when it has no effect any more.
+        # Private, and both versions are pinned; tests/contract/test_kafka_transport.py sees when it has no effect any more.
         consumer._fetch_max_wait_ms = transport.max_wait_ms
         return consumer
 
