@@ -60,6 +60,10 @@ class Drawn(BaseModel):
 _REQUEST: TypeAdapter[Subscribe | Drawn] = TypeAdapter(Annotated[Subscribe | Drawn, Field(discriminator="type")])
 
 
+#: Ask the API again.
+_RESYNC = envelope("resync", "{}")
+
+
 class Viewer:
     """One open page."""
 
@@ -77,7 +81,12 @@ class Viewer:
             self.outbox.put_state(text.key, text.json)
         if self.outbox.dropped_states > self._told_states_lost:
             self._told_states_lost = self.outbox.dropped_states
-            self.outbox.put_notice(envelope("resync", "{}"))
+            self.outbox.put_lost(_RESYNC)
+        self.wake.set()
+
+    def read_again(self) -> None:
+        """What the page knows may be old: it asks the API."""
+        self.outbox.put_lost(_RESYNC)
         self.wake.set()
 
     def close(self, code: int) -> None:
@@ -205,7 +214,11 @@ class Hub:
             viewer.wake.set()
 
     async def _read(self, name: str, topics: tuple[Topic[Any], ...], take: Callable[[Message], None]) -> None:
-        consumer = self._joined.get(name) or await self._bus.consumer(topics, group=None)
+        consumer = self._joined.get(name)
+        if consumer is None:
+            consumer = await self._bus.consumer(topics, group=None)
+            for viewer in self._viewers:  # what was published since it failed is not read
+                viewer.read_again()
         self._joined[name] = consumer
         try:
             while True:

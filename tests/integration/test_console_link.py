@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Error, Route, expect
+from playwright.async_api import Error, expect
 
 from services.alarms.core.place import Place
 from services.storage.api import router as storage_routes
@@ -19,9 +17,12 @@ from shared.topics import ALARMS
 from tests.support import storing
 from tests.support.segments import Feed
 from tests.unit.console import stand
-from tests.unit.console.browser import CHROMIUM, PLAYING, browsing, enter, reaches
+from tests.unit.console.browser import CHROMIUM, PLAYING, browsing, enter, fails, late, reaches
 
 pytestmark = [pytest.mark.integration, pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")]
+
+#: The list of alarms is asked for by its length alone, the alarm of a link by its moment.
+LIST, OF_A_MOMENT = r"/api/alarms\?limit=", r"/api/alarms\?channel="
 
 #: What browsers do on a page that nobody has touched yet; without a screen they do not.
 _SILENT_ONLY = """(() => {
@@ -99,17 +100,10 @@ async def test_an_old_alarm_that_the_list_has_not_is_fetched_and_marked(tmp_path
         s.answers.alarms["old"] = stand.alarm("old", "gate", 1, start_ns, state=AlarmState.ENDED, end_ns=start_ns + NS_PER_S)
         async with browsing(s) as page:
             chosen, entries = page.locator(".entry.chosen"), page.locator(".entry")
-            go_on = asyncio.Event()
-
-            async def later(route: Route) -> None:
-                await go_on.wait()
-                await route.continue_()
-
-            # The list is asked for by its length alone, the alarm by its moment.
-            await page.route(re.compile(r"/api/alarms\?limit=" if first == "the alarm" else r"/api/alarms\?channel="), later)
+            other = await late(page, LIST if first == "the alarm" else OF_A_MOMENT)
             await page.goto(s.console.url + link(s, "gate", start_ns))
             await expect(entries).to_have_count(1 if first == "the alarm" else 200)
-            go_on.set()
+            await other.arrive()
             await expect(entries).to_have_count(201)
             await expect(chosen).to_have_attribute("data-alarm", "old")
             await expect(chosen).to_be_in_viewport()
@@ -121,6 +115,27 @@ async def test_an_old_alarm_that_the_list_has_not_is_fetched_and_marked(tmp_path
             await s.bus.producer.publish(ALARMS, stand.alarm("new", "gate", 1, s.clock.now_ns()))
             await expect(entries.first).to_have_attribute("data-alarm", "new")
             await expect(chosen).not_to_be_in_viewport()
+
+
+async def test_the_alarm_of_a_link_is_found_also_when_the_first_answer_fails(tmp_path: Path) -> None:
+    async with recorded(tmp_path) as (s, start_ns), browsing(s) as page:
+        s.answers.alarms["meant"] = stand.alarm("meant", "gate", 1, start_ns, state=AlarmState.ENDED, end_ns=start_ns + NS_PER_S)
+        await fails(page, OF_A_MOMENT, times=1)
+        await page.goto(s.console.url + link(s, "gate", start_ns))
+        await expect(page.locator(".entry.chosen")).to_have_attribute("data-alarm", "meant")
+
+
+async def test_a_link_to_the_recorder_itself_does_not_mark_its_alarm_once_another_plays(tmp_path: Path) -> None:
+    async with recorded(tmp_path) as (s, start_ns), browsing(s) as page:
+        s.answers.alarms["disk"] = stand.alarm("disk", "@device", 0, start_ns, kind="exception", source="storage.low")
+        s.answers.alarms["gate"] = stand.alarm("gate", "gate", 1, start_ns + 4 * NS_PER_S)
+        answer = await late(page, OF_A_MOMENT)
+        await page.goto(s.console.url + f"/?channel=@device&at_ns={start_ns}")
+        await answer.under_way()
+        await page.locator("[data-alarm=gate] .thumb").click()
+        await expect(page.locator(".entry.chosen")).to_have_attribute("data-alarm", "gate")
+        await answer.arrive()
+        await expect(page.locator(".entry.chosen")).to_have_attribute("data-alarm", "gate")
 
 
 @pytest.mark.parametrize(

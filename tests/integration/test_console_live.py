@@ -169,6 +169,15 @@ async def test_a_page_that_sends_nonsense_is_told_and_kept(tmp_path: Path) -> No
             assert "not understood" in (await facts(socket, "error"))["detail"]
 
 
+async def test_a_page_is_told_to_ask_again_when_the_bus_had_to_be_joined_anew(tmp_path: Path) -> None:
+    async with stand.running(tmp_path) as s, page(s, await cookie_of(s)) as socket:
+        assert (await facts(socket, "status"))["state"] == "waiting"
+        await s.console._hub._joined["facts"].close()  # as after an error of the bus: what comes until it is joined again is not read
+        assert await facts(socket, "resync") == {}
+        await s.bus.producer.publish(ALARMS, stand.alarm("a1", "gate", 1, s.clock.now_ns()))
+        assert (await facts(socket, "alarm"))["alarm_id"] == "a1"
+
+
 async def test_logging_out_closes_the_pages_of_that_session_only(tmp_path: Path) -> None:
     async with stand.running(tmp_path) as s:
         other = await cookie_of(s)

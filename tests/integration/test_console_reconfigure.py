@@ -27,18 +27,9 @@ from shared.topics import CHANNEL_STATUS, FRAMES
 from tests.support.waiting import until
 from tests.unit.console import stand
 from tests.unit.console.browser import CHROMIUM, browsing, feeding
+from tests.unit.console.reconfigured import changed
 
 pytestmark = pytest.mark.integration
-
-
-def changed(site: SiteConfig, **console: Any) -> SiteConfig:
-    """The stand's site: a camera more, one less, one with another name and another rule, the site with another name."""
-    values = site.model_dump()
-    gate, yard, _quay, attic = values["channels"]
-    gate |= {"name": "North gate", "rules": [{"kind": "people_counting", "id": "way", "name": "Way in", "line": [(0.1, 0.8), (0.5, 0.8)]}]}
-    shed = {"id": "shed", "number": 5, "name": "Shed", "main": gate["main"]}
-    values |= {"channels": [gate, yard, attic, shed], "site": {"name": "Harbour and docks"}, "console": {"port": 1, **console}}
-    return SiteConfig.model_validate(values)
 
 
 async def test_sessions_and_sockets_stay_and_are_told(tmp_path: Path) -> None:

@@ -35,12 +35,14 @@ class Outbox:
 
     def __init__(self, *, max_states: int = 1024, max_notices: int = 64) -> None:
         self._max_states = max_states
+        self._lost: str | None = None
         self._states: OrderedDict[str, str] = OrderedDict()
         self._notices: deque[str] = deque(maxlen=max_notices)
         self._pictures: OrderedDict[str, LivePicture] = OrderedDict()
         self._interval_ns: dict[str, int] = {}
         self._due_ns: dict[str, int] = {}
-        self._credit: int | None = None
+        self._window: int | None = None
+        self._under_way = 0
         self.dropped_pictures = 0
         self.dropped_states = 0
 
@@ -50,17 +52,21 @@ class Outbox:
         return frozenset(self._interval_ns)
 
     def subscribe(self, channels: dict[str, float], window: int | None) -> None:
-        """Ask for pictures: channel -> at most so many a second. `window`: pictures under way and not yet drawn; None: no limit."""
+        """Ask for pictures: channel -> at most so many a second.
+
+        `window`: pictures that may be under way and not yet drawn, those that were asked for before included; None: no limit.
+        """
         self._interval_ns = {channel: round(NS_PER_S / fps) for channel, fps in channels.items()}
         self._due_ns = {channel: due for channel, due in self._due_ns.items() if channel in self._interval_ns}
         for channel in [channel for channel in self._pictures if channel not in self._interval_ns]:
             del self._pictures[channel]
-        self._credit = window
+        if self._window is None:  # what was sent without a limit is not said to be drawn
+            self._under_way = 0
+        self._window = window
 
     def drawn(self, count: int) -> None:
         """The page has drawn (or dropped) `count` pictures."""
-        if self._credit is not None:
-            self._credit += count
+        self._under_way = max(0, self._under_way - count)
 
     def wants(self, channel: str, now_ns: int) -> bool:
         """Whether a picture of the channel that is there now would be taken."""
@@ -86,18 +92,24 @@ class Outbox:
             self._states.popitem(last=False)
             self.dropped_states += 1
 
+    def put_lost(self, text: str) -> None:
+        """Tell that something was lost, once for all that was lost until it is told."""
+        self._lost = text
+
     def put_notice(self, text: str) -> None:
         """Keep a notice, in order; beyond the bound the oldest goes."""
         self._notices.append(text)
 
     def take(self) -> str | LivePicture | None:
-        """What goes next: notices, states, then pictures while there is credit, the longest waiting first; None: nothing now."""
+        """What goes next: what was lost, notices, states, pictures as far as the window goes, the longest waiting first; None: nothing."""
+        if (lost := self._lost) is not None:
+            self._lost = None
+            return lost
         if self._notices:
             return self._notices.popleft()
         if self._states:
             return self._states.popitem(last=False)[1]
-        if self._pictures and (self._credit is None or self._credit > 0):
-            if self._credit is not None:
-                self._credit -= 1
+        if self._pictures and (self._window is None or self._under_way < self._window):
+            self._under_way += 1
             return self._pictures.popitem(last=False)[1]
         return None

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import shutil
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
 from typing import Any
 
-from playwright.async_api import Locator, Page, async_playwright, expect
+from playwright.async_api import Error, Locator, Page, Route, async_playwright, expect
 
 from shared.topics import CHANNEL_STATUS, DETECTIONS, FRAMES
 from tests.support.waiting import until
@@ -68,12 +70,20 @@ async def feeding(s: stand.Stand, *, boxes: bool = True) -> AsyncIterator[None]:
             await s.clock.sleep(0.05)
             step += 1
 
-    task = asyncio.create_task(feed())
+    async with alongside(feed()):
+        yield
+
+
+@asynccontextmanager
+async def alongside(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Work that goes on until the block ends; where it fails, the test does."""
+    task = asyncio.create_task(work)
     try:
         yield
     finally:
         task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        with suppress(asyncio.CancelledError):
+            await task
 
 
 async def reaches(playing: Locator, seconds: float) -> None:
@@ -83,3 +93,49 @@ async def reaches(playing: Locator, seconds: float) -> None:
         return float(await playing.evaluate("video => video.currentTime")) > seconds
 
     await until(there, f"playback reaches {seconds} s of its file")
+
+
+@dataclass
+class Late:
+    """Answers that are on their way to the page: as of when they were asked for, there when the test says so."""
+
+    page: Page
+    lost: bool = False
+    asked: int = 0
+    answered: int = 0
+    arrived: int = 0
+    _go: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def hold(self, route: Route) -> None:
+        self.asked += 1
+        with suppress(Error):  # the page went elsewhere meanwhile, and takes no answer
+            answer = await route.fetch()
+            self.answered += 1
+            await self._go.wait()
+            await (route.abort() if self.lost else route.fulfill(response=answer))
+        self.arrived += 1
+
+    async def under_way(self, count: int = 1) -> None:
+        """Wait until so many answers are held back."""
+        await until(lambda: self.answered >= count, f"{count} answers are held back")
+
+    async def arrive(self) -> None:
+        """The page has them, and has done with them what it does."""
+        self._go.set()
+        await until(lambda: self.arrived == self.asked, "the answers have arrived")
+        await self.page.evaluate("fetch('/healthz').then((answer) => answer.text())")  # one more after them
+
+
+async def late(page: Page, address: str, *, times: int | None = None, lost: bool = False) -> Late:
+    """Hold back what the page asks for at addresses with this pattern from now on, or the first `times` of it.
+
+    `lost`: it fails in the end.
+    """
+    held = Late(page, lost)
+    await page.route(re.compile(address), held.hold, times=times)
+    return held
+
+
+async def fails(page: Page, address: str, *, times: int | None = None) -> None:
+    """What the page asks for at addresses with this pattern is answered by nobody from now on, or the first `times` of it."""
+    await page.route(re.compile(address), lambda route: route.abort(), times=times)

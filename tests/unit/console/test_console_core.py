@@ -176,6 +176,28 @@ def test_pictures_keep_to_the_asked_rate_and_to_the_credit() -> None:
     assert outbox.take() is None
 
 
+def test_who_asks_again_and_again_has_no_more_pictures_under_way() -> None:
+    """A page that is scrolled asks anew for what it shows, while the pictures before are still on a slow line."""
+    outbox, taken = Outbox(), 0
+    for at in range(20):
+        outbox.subscribe({"a" if at % 2 else "b": 10}, 2)
+        outbox.put_picture(picture("a" if at % 2 else "b", at), at * NS_PER_S)
+        taken += outbox.take() is not None
+    assert taken == 2
+    outbox.drawn(1)
+    assert isinstance(outbox.take(), LivePicture)
+    outbox.drawn(5)  # of more than there were
+    assert [outbox.put_picture(picture("a", at), at * NS_PER_S) and outbox.take() is not None for at in (30, 40, 50)] == [True, True, False]
+
+
+def test_what_was_lost_is_told_once_and_costs_no_notice() -> None:
+    outbox = Outbox(max_states=1, max_notices=2)
+    for number in range(5):
+        outbox.put_lost("lost")
+        outbox.put_notice(f"n{number}")
+    assert [outbox.take() for _ in range(4)] == ["lost", "n3", "n4", None]
+
+
 @given(st.lists(st.tuples(st.sampled_from("abcdefgh"), st.integers()), max_size=60))
 def test_states_are_bounded_and_the_newest_of_each_key_is_kept(puts: list[tuple[str, int]]) -> None:
     outbox = Outbox(max_states=4)

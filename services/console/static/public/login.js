@@ -45,4 +45,5 @@ form.addEventListener("submit", async (event) => {
   }
 });
 
+button.disabled = false; // until here the browser would have sent the form by itself, to nowhere
 skipIfLoggedIn();

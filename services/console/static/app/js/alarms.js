@@ -1,7 +1,7 @@
 // The list of alarms, newest first, kept up as they happen.
 
 import { api, snapshotUrl } from "./api.js";
-import { empty, h, icon, iconButton, prose, segments } from "./dom.js";
+import { arrange, empty, h, icon, iconButton, liken, prose, segments } from "./dom.js";
 import { directionText, durationText, exceptionText, kindText, momentText, msOf, nsOf, sentence, targetText } from "./format.js";
 
 const MOST = 200;
@@ -10,12 +10,19 @@ const RETRY_MS = 5000;
 /** An alarm belongs to a moment this close to it. */
 const NEAR_MS = 1000;
 
+/** How far a version of an alarm is, beside its time, which two of them may share: hits only grow, and each of these comes once. */
+const progress = ({ hits, acknowledged_by: acknowledged, snapshot, end_ns: end }) => 4 * hits + [acknowledged, snapshot, end].filter(Boolean).length;
+const isOlder = (alarm, known) => alarm.at_ns < known.at_ns || (alarm.at_ns === known.at_ns && progress(alarm) < progress(known));
+
 export class Alarms {
-  #items = new Map();
+  #items = new Map(); // alarm id: {alarm, element, thumb}
+  #acknowledging = new Set();
   #filter = "all";
   #problem = null;
   #chosen = null;
   #retry = 0;
+  #asked = 0;
+  #answered = 0; // the newest question that was answered, well or not
   #kept = null; // the alarm of a link: it stays in the list, however old
   #held = false; // the chosen alarm is kept in view, whatever comes before it in the list, until someone looks elsewhere
 
@@ -28,7 +35,6 @@ export class Alarms {
       segments("Which alarms", [["all", "All"], ["open", "Not acknowledged"]], "all", (filter) => { this.#filter = filter; this.#arrange(); })), this.list);
     for (const moved of ["wheel", "pointerdown", "touchstart", "keydown"]) this.list.addEventListener(moved, () => { this.#held = false; }, { passive: true });
     live.addEventListener("alarm", ({ detail }) => this.#put(detail, true));
-    live.addEventListener("resync", () => this.load());
     this.load();
   }
 
@@ -40,22 +46,26 @@ export class Alarms {
   }
 
   async load() {
+    const asked = ++this.#asked;
+    clearTimeout(this.#retry);
+    let problem = null;
     try {
       const { alarms } = await api("/api/alarms", { query: { limit: MOST } });
-      this.#problem = null;
-      this.actions.trouble("The alarms", null);
       for (const alarm of [...alarms].reverse()) this.#put(alarm, false);
     } catch (error) {
-      this.#problem = error.message;
-      this.actions.trouble("The alarms", error);
-      clearTimeout(this.#retry);
-      this.#retry = setTimeout(() => this.load(), RETRY_MS);
+      problem = error;
+    }
+    if (asked > this.#answered) {
+      this.#answered = asked;
+      this.#problem = problem?.message ?? null;
+      this.actions.trouble("The alarms", problem);
+      if (problem) this.#retry = setTimeout(() => this.load(), RETRY_MS);
     }
     this.#arrange();
   }
 
-  /** The id of the alarm of a moment, or null. It is in the list then. */
-  async find(channel, ms) {
+  /** The id of the alarm of a moment, or null. It is in the list then. Asked again, when there is no answer, for as long as it is `wanted`. */
+  async find(channel, ms, wanted) {
     try {
       const { alarms } = await api("/api/alarms", { query: { channel, from_ns: nsOf(ms - NEAR_MS), to_ns: nsOf(ms + NEAR_MS), limit: MOST } });
       const off = (alarm) => Math.abs(msOf(alarm.start_ns) - ms);
@@ -65,8 +75,9 @@ export class Alarms {
       this.#put(alarm, false);
       this.#arrange();
       return alarm.alarm_id;
-    } catch {
-      return null; // the list says that the alarms cannot be read
+    } catch { // the list says that the alarms cannot be read
+      await new Promise((resolve) => { setTimeout(resolve, RETRY_MS); });
+      return wanted() ? this.find(channel, ms, wanted) : null;
     }
   }
 
@@ -90,19 +101,27 @@ export class Alarms {
 
   #put(alarm, live) {
     const known = this.#items.get(alarm.alarm_id);
-    if (known && known.alarm.at_ns > alarm.at_ns) return;
-    if (known && JSON.stringify(known.alarm) === JSON.stringify(alarm)) return; // read again: it stays the element it is
+    if (known && isOlder(alarm, known.alarm)) return;
     const element = this.#draw(alarm);
-    if (live && !known) element.classList.add("new");
+    element.classList.toggle("new", live && !known);
     if (live) this.#arrange();
   }
 
   #draw(alarm) {
-    const known = this.#items.get(alarm.alarm_id);
-    const element = this.#element(alarm, known);
-    if (known) known.element.replaceWith(element);
-    this.#mark(element, alarm.alarm_id);
-    this.#items.set(alarm.alarm_id, { alarm, element });
+    const id = alarm.alarm_id;
+    const known = this.#items.get(id);
+    const title = this.#title(alarm);
+    const thumb = known?.thumb ?? this.#thumb(id);
+    const fresh = h("li", { class: `entry ${alarm.acknowledged_by ? "acked" : "open"}`, data: { alarm: id } }, this.#what(alarm, title), this.#ack(alarm, title));
+    const element = known?.element ?? h("li", { class: fresh.className, data: { alarm: id } }, thumb, fresh.children[0].cloneNode(), h("span"));
+    const [, what, ack] = element.children;
+    liken(what, fresh.children[0]);
+    liken(ack, fresh.children[1]);
+    for (const name of ["acked", "open"]) element.classList.toggle(name, fresh.classList.contains(name));
+    this.#picture(thumb, alarm, known?.alarm);
+    thumb.setAttribute("aria-label", `Play back: ${title}`);
+    this.#mark(element, id);
+    this.#items.set(id, { alarm, element, thumb });
     return element;
   }
 
@@ -119,11 +138,7 @@ export class Alarms {
     this.actions.count(open);
     this.actions.moments(sorted.map(({ alarm }) => ({ channel: alarm.channel, ms: msOf(alarm.start_ns) })));
     const shown = this.#filter === "all" ? sorted : sorted.filter(({ alarm }) => !alarm.acknowledged_by);
-    // Elements that stay are left in place, so that focus and scrolling stay too.
-    const wanted = shown.map(({ element }) => element);
-    if (!wanted.length) { this.list.replaceChildren(h("li", {}, this.#nothing())); return; }
-    for (const child of [...this.list.children]) if (!wanted.includes(child)) child.remove();
-    wanted.forEach((element, at) => { if (this.list.children[at] !== element) this.list.insertBefore(element, this.list.children[at] ?? null); });
+    arrange(this.list, shown.length ? shown.map(({ element }) => element) : [h("li", {}, this.#nothing())]);
     this.#hold();
   }
 
@@ -135,58 +150,70 @@ export class Alarms {
       : empty("bell", "No rules yet", "Give a channel `rules` in the site's file to get alarms.");
   }
 
-  #element(alarm, known) {
-    const channel = this.channels.get(alarm.channel);
-    const rule = channel?.rules.find((each) => each.id === alarm.source);
-    const title = alarm.kind === "exception" ? exceptionText(alarm.source) : rule?.name ?? alarm.source;
+  #title(alarm) {
+    if (alarm.kind === "exception") return exceptionText(alarm.source);
+    return this.channels.get(alarm.channel)?.rules.find((rule) => rule.id === alarm.source)?.name ?? alarm.source;
+  }
+
+  #what(alarm, title) {
     const start = msOf(alarm.start_ns);
     const ongoing = alarm.state !== "ended" && !alarm.end_ns;
-    const play = () => channel && this.actions.play(alarm.channel, start, alarm.alarm_id);
     const what = [alarm.target ? targetText(alarm.target) : null, directionText(alarm.direction)].filter(Boolean).join(" ");
     const end = alarm.end_ns && alarm.end_ns - alarm.start_ns >= 1e9 ? durationText(msOf(alarm.end_ns) - start) : null;
-    return h("li", { class: `entry ${alarm.acknowledged_by ? "acked" : "open"}`, data: { alarm: alarm.alarm_id } },
-      this.#thumb(alarm, known, play, title),
-      h("div", { class: "alarm-what" },
-        h("div", { class: "name", title: kindText(alarm.kind) }, icon(alarm.kind === "smd" && alarm.target && alarm.target !== "human" ? "vehicle" : alarm.kind), h("span", {}, title)),
-        h("div", { class: "where" }, [channel?.title ?? (alarm.channel === "@device" ? "This recorder" : alarm.channel), what].filter(Boolean).join("  ·  ")),
-        alarm.message && alarm.kind === "exception" ? h("div", { class: "message", title: alarm.message }, prose(sentence(alarm.message))) : null,
-        h("div", { class: "when" }, h("b", {}, momentText(start)), alarm.hits > 1 ? h("span", { class: "hits" }, `× ${alarm.hits}`) : null,
-          ongoing ? h("span", { class: "ongoing" }, "ongoing") : end ? h("span", {}, end) : null)),
-      alarm.acknowledged_by
-        ? h("span", { class: "ack", title: `Acknowledged by ${alarm.acknowledged_by}` }, icon("check"))
-        : iconButton("check", `Acknowledge ${title}`, (event) => this.#acknowledge(alarm, event.currentTarget), { className: "icon ack" }));
+    const where = this.channels.get(alarm.channel)?.title ?? (alarm.channel === "@device" ? "This recorder" : alarm.channel);
+    return h("div", { class: "alarm-what" },
+      h("div", { class: "name", title: kindText(alarm.kind) }, icon(alarm.kind === "smd" && alarm.target && alarm.target !== "human" ? "vehicle" : alarm.kind), h("span", {}, title)),
+      h("div", { class: "where" }, [where, what].filter(Boolean).join("  ·  ")),
+      alarm.message && alarm.kind === "exception" ? h("div", { class: "message", title: alarm.message }, prose(sentence(alarm.message))) : null,
+      h("div", { class: "when" }, h("b", {}, momentText(start)), alarm.hits > 1 ? h("span", { class: "hits" }, `× ${alarm.hits}`) : null,
+        ongoing ? h("span", { class: "ongoing" }, "ongoing") : end ? h("span", {}, end) : null));
   }
 
-  #thumb(alarm, known, play, title) {
-    if (known && known.alarm.snapshot === alarm.snapshot) return known.element.querySelector(".thumb");
+  #ack({ alarm_id: id, acknowledged_by: by }, title) {
+    if (by) return h("span", { class: "ack", title: `Acknowledged by ${by}` }, icon("check"));
+    const button = iconButton("check", `Acknowledge ${title}`, () => this.#acknowledge(id), { className: "icon ack" });
+    button.disabled = this.#acknowledging.has(id);
+    return button;
+  }
+
+  /** Of one alarm for as long as it is in the list. What it plays is looked up when it is pressed: its channel may be new to this page. */
+  #thumb(id) {
+    return h("button", { type: "button", class: "thumb", title: "Play back this moment", on: { click: () => {
+      const { alarm } = this.#items.get(id);
+      if (this.channels.has(alarm.channel)) this.actions.play(alarm.channel, msOf(alarm.start_ns), id);
+    } } }, h("span", { class: "wait" }), h("span", { class: "play" }, icon("play")));
+  }
+
+  #picture(thumb, alarm, known) {
+    if (known && known.snapshot === alarm.snapshot && known.snapshot_at_ns === alarm.snapshot_at_ns) return;
     const pending = !alarm.snapshot && alarm.snapshot_at_ns > 0;
     const wait = h("span", { class: `wait ${pending ? "pending" : ""}` }, icon("image"), pending ? "picture is coming" : alarm.snapshot ? "" : "no picture");
-    const thumb = h("button", { type: "button", class: "thumb", "aria-label": `Play back: ${title}`, title: "Play back this moment", on: { click: play } },
-      wait, h("span", { class: "play" }, icon("play")));
-    if (alarm.snapshot) this.#load(thumb, wait, alarm.snapshot, PICTURE_TRIES);
-    return thumb;
+    thumb.firstElementChild.replaceWith(wait);
+    if (alarm.snapshot) this.#load(wait, alarm.snapshot, PICTURE_TRIES);
   }
 
-  #load(thumb, wait, key, tries) {
+  #load(wait, key, tries) {
     const image = new Image();
     image.alt = "";
     image.decoding = "async";
     image.onload = () => wait.replaceWith(image);
     image.onerror = () => {
-      if (tries > 1) setTimeout(() => this.#load(thumb, wait, key, tries - 1), 2000);
+      if (tries > 1) setTimeout(() => this.#load(wait, key, tries - 1), 2000);
       else wait.replaceChildren(icon("image"), "no picture now");
     };
     image.src = snapshotUrl(key);
   }
 
-  async #acknowledge(alarm, button) {
-    button.disabled = true;
+  async #acknowledge(id) {
+    this.#acknowledging.add(id);
+    this.#draw(this.#items.get(id).alarm);
     try {
-      const answer = await api(`/api/alarms/${encodeURIComponent(alarm.alarm_id)}/acknowledge`, { method: "POST", body: { note: "" } });
+      const answer = await api(`/api/alarms/${encodeURIComponent(id)}/acknowledge`, { method: "POST", body: { note: "" } });
       if (answer?.alarm_id) this.#put(answer, true);
     } catch (error) {
-      button.disabled = false;
       this.actions.toasts.error(error);
     }
+    this.#acknowledging.delete(id);
+    if (this.#items.has(id)) this.#draw(this.#items.get(id).alarm);
   }
 }

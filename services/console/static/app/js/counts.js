@@ -10,6 +10,9 @@ const COLUMNS = [["enter", "In"], ["leave", "Out"], ["stay", "Inside"]];
 export class Counts {
   #rows = new Map();
   #retry = 0;
+  #asked = 0;
+  #answered = 0; // the newest question that was answered, well or not
+  #tellings = 0; // counts that came by themselves
   #key = null;
 
   constructor(element, site, live, actions) {
@@ -19,7 +22,7 @@ export class Counts {
     element.append(h("div", { class: "bar" }, h("h2", {}, "Counts"), h("span", { class: "push" }),
       iconButton("refresh", "Read the counts again", () => this.load())),
     h("table", {}, h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Rule"), COLUMNS.map(([, text]) => h("th", { scope: "col" }, text)))), this.body));
-    live.addEventListener("counts", ({ detail }) => this.#set(detail.channel, detail.source, detail.counts));
+    live.addEventListener("counts", ({ detail }) => this.#told(detail));
     this.renew(site);
   }
 
@@ -33,31 +36,49 @@ export class Counts {
     this.#rows = new Map();
     this.body.replaceChildren(...rules.map(({ channel, rule }) => this.#row(channel, rule)));
     this.element.hidden = rules.length === 0;
-    if (rules.length) this.load();
+    this.load();
   }
 
   async load() {
+    const asked = ++this.#asked;
+    const told = this.#tellings;
+    clearTimeout(this.#retry);
+    let problem = null;
     try {
-      const { counts } = await api("/api/counts");
-      for (const each of counts) this.#set(each.channel, each.rule, each, each.since_ns);
-      this.actions.trouble("The counts", null);
+      const { counts } = this.#rows.size ? await api("/api/counts") : { counts: [] }; // a site that counts nothing needs no analytics
+      if (asked > this.#answered) for (const each of counts) this.#read(each, told);
     } catch (error) { // without analytics the rows say so: they stay at "-"
-      this.actions.trouble("The counts", error);
-      clearTimeout(this.#retry);
-      this.#retry = setTimeout(() => this.load(), RETRY_MS);
+      problem = error;
     }
+    if (asked <= this.#answered) return;
+    this.#answered = asked;
+    this.actions.trouble("The counts", problem);
+    if (problem) this.#retry = setTimeout(() => this.load(), RETRY_MS);
   }
 
   #row(channel, rule) {
     const since = h("small", {}, channel.title);
     const cells = Object.fromEntries(COLUMNS.map(([name]) => [name, h("span", { class: "number" }, "–")]));
-    this.#rows.set(`${channel.id}/${rule.id}`, { cells, since, title: channel.title });
+    this.#rows.set(`${channel.id}/${rule.id}`, { cells, since, title: channel.title, telling: 0, atNs: 0 });
     return h("tr", {}, h("td", {}, h("b", {}, rule.name), since), COLUMNS.map(([name]) => h("td", {}, cells[name])));
   }
 
-  #set(channel, rule, counts, sinceNs = 0) {
-    const row = this.#rows.get(`${channel}/${rule}`);
+  #told({ channel, source, counts, at_ns: atNs }) {
+    const row = this.#rows.get(`${channel}/${source}`);
     if (!row) return;
+    Object.assign(row, { telling: ++this.#tellings, atNs });
+    this.#show(row, counts);
+  }
+
+  /** An answer that was asked for when `told` counts had come: of a rule that was told a newer one since, it came late. */
+  #read(counts, told) {
+    const row = this.#rows.get(`${counts.channel}/${counts.rule}`);
+    if (!row || (row.telling > told && (counts.as_of_ns ?? 0) < row.atNs)) return;
+    this.#show(row, counts);
+    if (counts.since_ns) row.since.textContent = `${row.title}  ·  since ${momentText(msOf(counts.since_ns))}`;
+  }
+
+  #show(row, counts) {
     for (const [name] of COLUMNS) {
       const text = String(counts[name] ?? "–");
       const cell = row.cells[name];
@@ -67,6 +88,5 @@ export class Counts {
       if (cell.textContent !== "–") cell.classList.add("bump");
       cell.textContent = text;
     }
-    if (sinceNs) row.since.textContent = `${row.title}  ·  since ${momentText(msOf(sinceNs))}`;
   }
 }

@@ -1,7 +1,7 @@
 // Recordings of every channel over one span of time. A click plays.
 
 import { api } from "./api.js";
-import { empty, h, iconButton, segments } from "./dom.js";
+import { arrange, empty, h, iconButton, segments } from "./dom.js";
 import { addDays, dateOf, dayStart, momentText, msOf, nsOf } from "./format.js";
 import { drawAxis, drawTrack, hoverText } from "./timebar.js";
 
@@ -16,13 +16,13 @@ export class Dock {
   #rows = new Map();
   #key = "";
   #hours = 1;
-  #date = null;
-  #centre = null; // of a narrow view; null: it follows the present
+  #at = null; // the middle of a narrow view, or a moment of the day that is shown; null: it follows the present
   #alarms = [];
   #cursor = { channel: null, ms: 0 };
   #timer = 0;
+  #changed = new Set(); // channels to be read again soon
   #asked = 0;
-  #failed = false;
+  #problem = null;
 
   constructor(element, site, live, actions) {
     this.actions = actions;
@@ -41,9 +41,8 @@ export class Dock {
     document.body.append(this.tip);
     this.#fill(site);
     new ResizeObserver(() => this.#draw()).observe(this.rows);
-    live.addEventListener("recording", () => this.refresh());
-    live.addEventListener("alarm", () => this.refresh());
-    setInterval(() => { if (!document.hidden && (this.view.to >= Date.now() || this.#failed)) this.load(); }, REFRESH_MS);
+    for (const type of ["recording", "alarm"]) live.addEventListener(type, ({ detail }) => this.refresh(detail.channel));
+    setInterval(() => { if (!document.hidden && (this.view.to >= Date.now() || this.#problem)) this.load(this.#idle([...this.#rows.keys()])); }, REFRESH_MS);
     setInterval(() => this.#draw(), 1000);
     this.#now();
   }
@@ -59,9 +58,9 @@ export class Dock {
     if (key === this.#key) return;
     this.#key = key;
     const before = this.#rows;
-    this.#rows = new Map();
-    this.rows.replaceChildren(this.axis, ...site.channels.flatMap((channel) => this.#row(channel)));
-    for (const [id, row] of this.#rows) if (before.has(id)) ({ spans: row.spans, locks: row.locks } = before.get(id));
+    this.#rows = new Map(site.channels.map((channel) => [channel.id, before.get(channel.id) ?? this.#row(channel)]));
+    for (const channel of site.channels) this.#name(this.#rows.get(channel.id), channel);
+    arrange(this.rows, [this.axis, ...[...this.#rows.values()].flatMap(({ name, track }) => [name, track])]);
     this.rows.hidden = !site.channels.length;
     this.nothing.hidden = site.channels.length > 0;
     this.tip.hidden = true;
@@ -69,25 +68,34 @@ export class Dock {
 
   /** The span that is shown, milliseconds. */
   get view() {
-    const origin = dayStart(this.#date);
-    if (this.#hours === 24) return { from: origin, to: dayStart(addDays(this.#date, 1)), origin };
+    const date = this.#date;
+    const origin = dayStart(date);
+    if (this.#hours === 24) return { from: origin, to: dayStart(addDays(date, 1)), origin };
     const span = this.#hours * HOUR_MS;
-    const to = this.#centre === null ? Date.now() + span * LEAD : this.#centre + span / 2;
+    const to = this.#at === null ? Date.now() + span * LEAD : this.#at + span / 2;
     return { from: to - span, to, origin };
   }
 
-  /** Something changed: read again soon, once. */
-  refresh() {
-    clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.load(), SETTLE_MS);
+  get #date() { return dateOf(this.#at ?? Date.now()); }
+
+  /** Something changed, of these channels or of all: read again soon, once for all that changes until then. */
+  refresh(...channels) {
+    for (const id of channels.length ? channels : this.#rows.keys()) if (this.#rows.has(id)) this.#changed.add(id);
+    this.#timer ||= setTimeout(() => {
+      this.#timer = 0;
+      this.load(this.#idle([...this.#changed]));
+      if (this.#changed.size) this.refresh(...this.#changed);
+    }, SETTLE_MS);
   }
+
+  /** Of which no answer is awaited: where storage hangs, questions do not pile up. */
+  #idle(channels) { return channels.filter((id) => !this.#rows.get(id)?.asking); }
 
   /** Bring a moment into view. */
   follow(ms) {
     const { from, to } = this.view;
     if (ms >= from && ms <= to) return;
-    this.#date = dateOf(ms);
-    if (this.#hours !== 24) this.#centre = ms;
+    this.#at = ms;
     this.load();
   }
 
@@ -99,17 +107,19 @@ export class Dock {
 
   /** Where playback is; channel null: nowhere. */
   cursor(channel, ms) {
+    const { from, to } = this.view;
+    const seen = this.#cursor.channel && this.#cursor.ms >= from && this.#cursor.ms <= to; // else someone looks elsewhere
     this.#cursor = { channel, ms };
     for (const [id, row] of this.#rows) row.name.classList.toggle("current", id === channel);
-    if (channel) this.follow(ms);
+    if (channel && seen) this.follow(ms);
     this.#draw();
   }
 
   #row(channel) {
     const canvas = h("canvas");
-    const name = h("button", { type: "button", class: "name", title: `Play the newest of ${channel.title}`, on: { click: () => this.actions.play(channel.id, Date.now() - 60_000) } }, channel.title);
-    const track = h("div", { class: "track", role: "slider", tabindex: 0, "aria-label": `Recordings of ${channel.title}. Arrow keys move, Enter plays.`, "aria-valuemin": 0, "aria-valuemax": 1000, "aria-valuenow": 0, data: { channel: channel.id } }, canvas);
-    const row = { name, track, canvas, spans: [], locks: [], hover: null };
+    const name = h("button", { type: "button", class: "name", on: { click: () => this.actions.play(channel.id, Date.now() - 60_000) } });
+    const track = h("div", { class: "track", role: "slider", tabindex: 0, "aria-valuemin": 0, "aria-valuemax": 1000, "aria-valuenow": 0, data: { channel: channel.id } }, canvas);
+    const row = { name, track, canvas, spans: [], locks: [], hover: null, asking: 0, answered: 0, problem: null };
     const at = (event) => { const { from, to } = this.view; const box = track.getBoundingClientRect(); return from + ((event.clientX - box.left) / box.width) * (to - from); };
     track.addEventListener("pointermove", (event) => this.#hover(row, at(event), event));
     track.addEventListener("pointerleave", () => this.#hover(row, null));
@@ -122,8 +132,13 @@ export class Dock {
       event.preventDefault();
       this.#pan(((event.deltaX || event.deltaY) / track.clientWidth) * (this.view.to - this.view.from));
     }, { passive: false });
-    this.#rows.set(channel.id, row);
-    return [name, track];
+    return row;
+  }
+
+  #name({ name, track }, { title }) {
+    name.textContent = title;
+    name.title = `Play the newest of ${title}`;
+    track.setAttribute("aria-label", `Recordings of ${title}. Arrow keys move, Enter plays.`);
   }
 
   #hover(row, ms, event = null) {
@@ -160,21 +175,20 @@ export class Dock {
   }
 
   #zoom(hours) {
+    const date = this.#date;
     this.#hours = hours;
-    const today = this.#date === dateOf(Date.now());
-    this.#centre = this.#cursor.channel ? this.#cursor.ms : today ? null : dayStart(this.#date) + 12 * HOUR_MS;
+    if (this.#cursor.channel) this.#at = this.#cursor.ms;
+    else this.#at = date === dateOf(Date.now()) ? null : dayStart(date) + 12 * HOUR_MS;
     this.load();
   }
 
   #day(date) {
-    this.#date = date;
-    if (this.#hours !== 24) this.#centre = dayStart(date) + 12 * HOUR_MS;
+    this.#at = dayStart(date) + 12 * HOUR_MS;
     this.load();
   }
 
   #now() {
-    this.#date = dateOf(Date.now());
-    this.#centre = null;
+    this.#at = null;
     this.load();
   }
 
@@ -186,33 +200,38 @@ export class Dock {
   #pan(ms) {
     if (this.#hours === 24) return;
     const { from, to } = this.view;
-    this.#centre = (from + to) / 2 + ms;
-    this.#date = dateOf(this.#centre);
+    this.#at = (from + to) / 2 + ms;
     this.#draw();
     this.refresh();
   }
 
-  /** Read what the view shows. */
-  async load() {
+  /** Read what the view shows, of all channels or of some. */
+  async load(channels = [...this.#rows.keys()]) {
     const asked = ++this.#asked;
     const view = this.view;
-    this.picker.value = this.#date;
+    if (document.activeElement !== this.picker) this.picker.value = this.#date; // else someone is writing there
     this.picker.max = dateOf(Date.now());
     this.#draw();
     const query = { from_ns: nsOf(view.from), to_ns: nsOf(view.to) };
-    const results = await Promise.allSettled([...this.#rows].map(([channel, row]) => this.#read(channel, row, query)));
-    if (asked !== this.#asked) return;
-    const failed = results.find((result) => result.status === "rejected");
-    this.#failed = Boolean(failed);
-    this.actions.trouble("The recordings", failed?.reason ?? null);
+    for (const channel of channels) this.#changed.delete(channel);
+    await Promise.all(channels.filter((channel) => this.#rows.has(channel)).map((channel) => this.#read(channel, this.#rows.get(channel), query, asked)));
+    this.#problem = [...this.#rows.values()].find((row) => row.problem)?.problem ?? null;
+    this.actions.trouble("The recordings", this.#problem);
     this.#draw();
   }
 
-  async #read(channel, row, query) {
-    const [{ spans }, { recordings }] = await Promise.all([
+  async #read(channel, row, query, asked) {
+    row.asking += 1;
+    const found = await Promise.all([
       api("/api/timeline", { query: { channel, ...query } }),
       api("/api/recordings", { query: { channel, locked: true, limit: 1000, ...query } }),
-    ]);
+    ]).catch((error) => error);
+    row.asking -= 1;
+    if (asked < row.answered) return; // of another view, or how it was before
+    row.answered = asked;
+    row.problem = found instanceof Error ? found : null;
+    if (row.problem) return;
+    const [{ spans }, { recordings }] = found;
     row.spans = spans.map((span) => ({ from: msOf(span.from_ns), to: msOf(span.to_ns), kind: span.kind }));
     row.locks = recordings.filter((file) => file.locked).map((file) => ({ from: msOf(file.start_ns), to: msOf(file.end_ns) }));
   }

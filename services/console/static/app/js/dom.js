@@ -15,6 +15,27 @@ export function h(tag, props = {}, ...children) {
   return element;
 }
 
+/** Make `wanted` the children of an element. Those that stay are left where they are: with focus, scrolling and what is pressed. */
+export function arrange(element, wanted) {
+  const stay = new Set(wanted);
+  for (const child of [...element.children]) if (!stay.has(child)) child.remove();
+  wanted.forEach((child, at) => { if (element.children[at] !== child) element.insertBefore(child, element.children[at] ?? null); });
+}
+
+/** Make an element like `fresh`, child by child: what stays the same keeps focus and what is pressed. Handlers stay those of `element`. */
+export function liken(element, fresh) {
+  if (element.isEqualNode(fresh)) return;
+  if (element.nodeName !== fresh.nodeName || element.nodeType !== Node.ELEMENT_NODE || element.dataset?.is !== fresh.dataset?.is) { element.replaceWith(fresh); return; }
+  for (const { name } of [...element.attributes]) if (!fresh.hasAttribute(name)) element.removeAttribute(name);
+  for (const { name, value } of fresh.attributes) {
+    if (name === "style") element.style.cssText = value; // as an attribute the page's policy refuses it
+    else if (element.getAttribute(name) !== value) element.setAttribute(name, value);
+  }
+  const nodes = [...fresh.childNodes];
+  while (element.childNodes.length > nodes.length) element.lastChild.remove();
+  nodes.forEach((node, at) => (element.childNodes[at] ? liken(element.childNodes[at], node) : element.append(node)));
+}
+
 /** Text with its `names` as code. */
 export const prose = (text) => text.split("`").map((part, at) => (at % 2 ? h("code", {}, part) : part));
 

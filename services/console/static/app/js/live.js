@@ -30,6 +30,7 @@ export class Live extends EventTarget {
   #retryMs = RETRY_MIN_MS;
   #channels = [];
   #fps = 10;
+  #decoding = new Map(); // channel: the picture that came last
 
   connect() {
     const socket = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/api/live`);
@@ -39,7 +40,7 @@ export class Live extends EventTarget {
       this.#subscribe();
       this.#emit("link", true);
     });
-    socket.addEventListener("message", (event) => this.#receive(event.data));
+    socket.addEventListener("message", (event) => this.#receive(socket, event.data));
     socket.addEventListener("close", (event) => this.#closed(event.code));
     this.#socket = socket;
   }
@@ -67,24 +68,30 @@ export class Live extends EventTarget {
     this.dispatchEvent(new CustomEvent(type, { detail }));
   }
 
-  async #receive(data) {
+  #receive(socket, data) {
     if (typeof data === "string") {
       const message = JSON.parse(data);
       this.#emit(message.type, message.data);
       return;
     }
     const picture = parsePicture(data);
-    if (picture) {
-      const bitmap = await createImageBitmap(new Blob([picture.jpeg], { type: "image/jpeg" })).catch(() => null);
-      if (bitmap) this.#emit("picture", { channel: picture.channel, captureNs: picture.captureNs, sequence: picture.sequence, bitmap });
-    }
-    this.#send({ type: "drawn", count: 1 });
+    const bitmap = picture && createImageBitmap(new Blob([picture.jpeg], { type: "image/jpeg" })).catch(() => null);
+    const before = this.#decoding.get(picture?.channel);
+    this.#decoding.set(picture?.channel, this.#show(socket, picture, bitmap, before));
   }
 
-  async #closed(code) {
+  /** Pictures are decoded side by side; those of a channel are shown in their order. */
+  async #show(socket, picture, decoding, before) {
+    const bitmap = await decoding;
+    await before;
+    if (bitmap) this.#emit("picture", { channel: picture.channel, captureNs: picture.captureNs, sequence: picture.sequence, bitmap });
+    if (socket === this.#socket) this.#send({ type: "drawn", count: 1 }); // a new one has not sent it
+  }
+
+  #closed(code) {
     this.#emit("link", false);
-    // A refused socket does not say why: a request does, and leads to the login page when the session is over.
-    if (code === LOGGED_OUT || code === 1006) await api("/api/site").catch(() => null);
+    // A refused socket does not say why: a request does, and leads to the login page when the session is over. Nothing waits for its answer.
+    if (code === LOGGED_OUT || code === 1006) api("/api/session").catch(() => null);
     setTimeout(() => this.connect(), this.#retryMs * (0.7 + 0.6 * Math.random()));
     this.#retryMs = Math.min(this.#retryMs * 2, RETRY_MAX_MS);
   }

@@ -18,6 +18,7 @@ import { Wall } from "./wall.js";
 const BEFORE_ALARM_MS = 3000;
 const BEFORE_NOW_MS = 60_000;
 const DAY_MS = 86_400_000;
+const RETRY_MS = 5000;
 
 const $ = (id) => document.getElementById(id);
 const toasts = new Toasts($("toasts"));
@@ -92,27 +93,30 @@ async function main() {
   const troubles = new Troubles($("banner"));
   const trouble = (what, error) => troubles.set(what, error);
 
-  const player = new Player(site, { toasts, closed: () => showWall(), moved: (channel, ms) => dock.cursor(channel, ms), changed: () => dock.refresh() });
+  const player = new Player(site, { toasts, closed: () => { leaveLink(); showWall(); }, moved: (channel, ms) => dock.cursor(channel, ms), changed: () => dock.refresh() });
   const playback = (id) => play(id, Date.now() - BEFORE_NOW_MS);
   const wall = new Wall(site, live, { playback, lastRecorded });
   const dock = new Dock($("dock"), site, live, { trouble, play: (id, ms) => play(id, ms) });
   const alarms = new Alarms($("alarms"), site, live, { toasts, trouble, count: tabs.count, moments: (moments) => dock.alarms(moments), play: (id, ms, alarm) => play(id, ms - BEFORE_ALARM_MS, alarm) });
   const counts = new Counts($("counts"), site, live, { trouble });
-  new System($("system"), site, $("health-chip"), { toasts });
+  const system = new System($("system"), site, $("health-chip"), { toasts, channels: (statuses) => wall.statuses(statuses) });
 
   /** The site may have another configuration: shown in place, whatever is being looked at. */
-  let renewed = Promise.resolve();
-  const renew = () => { renewed = renewed.then(async () => {
-    const fresh = await api("/api/site").catch(() => null); // asked again when the connection is back
-    if (!fresh || JSON.stringify(fresh) === JSON.stringify(site)) return;
+  let asked = 0;
+  const renew = async () => {
+    const mine = ++asked;
+    const fresh = await api("/api/site").catch(() => null);
+    if (mine !== asked) return; // a newer answer is on its way
+    if (!fresh) { setTimeout(() => { if (mine === asked) renew(); }, RETRY_MS); return; }
+    if (JSON.stringify(fresh) === JSON.stringify(site)) return;
     Object.assign(site, fresh);
     name();
     for (const part of [wall, dock, alarms, counts, player]) part.renew(site);
-  }); };
+  };
   live.addEventListener("site", renew);
 
   function play(channel, ms, alarm = null) {
-    forgetLink();
+    leaveLink();
     show(channel, ms, alarm);
   }
   function show(channel, ms, alarm) {
@@ -124,13 +128,17 @@ async function main() {
     tabs.show("recordings");
     player.play(channel, ms);
   }
+  let link = readLink(site); // null as soon as something else is opened
+  function leaveLink() {
+    forgetLink();
+    link = null;
+  }
   async function follow({ channel, ms, problem }) {
     if (problem) { toasts.show("This link leads nowhere", problem, "error"); return; }
-    const alarm = await alarms.find(channel ?? DEVICE, ms);
-    if (alarm && (readLink(site) || !channel)) alarms.choose(alarm, { reveal: true }); // unless something else was opened meanwhile
+    const alarm = await alarms.find(channel ?? DEVICE, ms, () => link);
+    if (alarm && link) alarms.choose(alarm, { reveal: true });
   }
   function showWall() {
-    forgetLink();
     stage.classList.remove("playing");
     stage.replaceChildren(...wall.elements);
     wall.hide(false);
@@ -140,9 +148,8 @@ async function main() {
   }
   document.addEventListener("keydown", (event) => { if (event.key === "Escape" && stage.classList.contains("playing")) player.close(); });
   tabs.onShow((view) => { if (view === "live" && stage.classList.contains("playing")) player.close(); });
-  const link = readLink(site);
   if (link?.channel) show(link.channel, link.ms, null);
-  else showWall();
+  else { forgetLink(); showWall(); }
   if (link) follow(link);
 
   $("health-chip").addEventListener("click", () => {
@@ -154,9 +161,13 @@ async function main() {
     const title = channel?.title ?? "Vedette";
     toasts.show(detail.text.includes(title) ? "" : title, detail.text, "alarm");
   });
+  const readAgain = () => { // what was told while nothing was heard
+    renew();
+    for (const part of [alarms, counts, dock, system]) part.load();
+  };
+  live.addEventListener("resync", readAgain);
   live.addEventListener("link", ({ detail }) => {
-    if (detail) renew();
-    if (detail) for (const part of [alarms, counts, dock]) part.load(); // what happened before it was open
+    if (detail) readAgain();
     $("link").hidden = detail;
     $("link").textContent = detail ? "" : "Connection lost, trying again";
   });

@@ -3,6 +3,7 @@
 import { api, mediaUrl } from "./api.js";
 import { h, icon, iconButton } from "./dom.js";
 import { bytesText, codecText, dayText, durationText, minuteText, momentText, msOf, nsOf, timeText } from "./format.js";
+import { Screen } from "./screen.js";
 
 const AHEAD_MS = 6 * 3600_000;
 const STEP_S = 10;
@@ -11,6 +12,7 @@ const PRELOAD_S = 12;
 /** A hole shorter than this is passed over without a word. */
 const GAP_MS = 1500;
 const EDGE_RETRY_MS = 1000;
+const RETRY_MS = 5000;
 /** A file being written is read again when it has this much more; shorter steps would stutter. */
 const GROWN_MS = 2000;
 /** Of a closed file less than this is not worth a reload: rounding of its length. */
@@ -19,38 +21,41 @@ const REST_MS = 200;
 const FRESH_MS = 120_000;
 const BEFORE_EDGE_S = 2;
 
-const addressOf = (file) => mediaUrl(file.id, file.open ? file.size_bytes : null);
 const lengthS = (file) => (file.end_ns - file.start_ns) / 1e9;
 
 export class Player {
   #channel = null;
-  #file = null;
+  #file = null; // what plays; null while something is looked for
+  #sought = null; // the moment that is looked for
   #next = null;
-  #run = 0; // counts calls of play: answers that come for an earlier one are dropped
+  #run = 0; // counts what is looked for: answers that come for something earlier are dropped
   #timer = 0;
 
   constructor(site, actions) {
     this.channels = new Map(site.channels.map((channel) => [channel.id, channel]));
     this.actions = actions;
-    this.videos = [0, 1].map(() => h("video", { playsinline: true, preload: "auto", hidden: true }));
+    this.screen = new Screen({
+      moved: () => this.#moved(), playing: () => { this.note.hidden = true; this.#paused(false); }, paused: () => this.#paused(true),
+      waiting: () => { if (!this.video.ended) this.#say("Loading", "", "light"); }, seeked: () => { this.note.hidden = true; },
+      ended: () => this.#ended(), failed: (error) => this.#failed(error), muted: (muted) => this.#muted(muted),
+    });
     this.stamp = h("div", { class: "stamp", hidden: true });
     this.note = h("div", { class: "screen-note", role: "status", hidden: true });
     this.title = h("h2");
     this.facts = h("span", { class: "facts" });
-    this.playButton = iconButton("pause", "Pause", () => this.toggle());
-    this.soundButton = iconButton("sound", "Switch the sound off", () => this.#mute(!this.video.muted));
+    this.playButton = iconButton("pause", "Pause", () => this.screen.toggle());
+    this.soundButton = iconButton("sound", "Switch the sound off", () => this.screen.mute(!this.video.muted));
     this.lockButton = iconButton("unlock", "Lock", () => this.#lock(), { label: "Lock", className: "icon" });
     this.save = h("a", { download: true, hidden: true });
-    this.speed = h("select", { "aria-label": "Speed", on: { change: () => this.#setSpeed() } },
+    this.speed = h("select", { "aria-label": "Speed", on: { change: () => { this.screen.speed = Number(this.speed.value); } } },
       [0.25, 0.5, 1, 2, 4, 8].map((speed) => h("option", { value: speed, selected: speed === 1 }, `${speed}×`)));
-    const screen = h("div", { class: "screen" }, this.videos, this.stamp, this.note);
+    const screen = h("div", { class: "screen" }, this.screen.videos, this.stamp, this.note);
     const element = h("div", { class: "player", on: { keydown: (event) => this.#key(event) } }, screen,
       h("div", { class: "controls" },
         iconButton("left", `Back ${STEP_S} seconds`, () => this.skip(-STEP_S)), this.playButton, iconButton("right", `On ${STEP_S} seconds`, () => this.skip(STEP_S)),
         this.speed, this.soundButton, this.lockButton, iconButton("download", "Save this file", () => this.save.click(), { label: "Save", className: "icon" }), this.save, this.facts));
     this.elements = [h("div", { class: "bar" }, icon("play"), this.title, h("span", { class: "push" }),
       iconButton("close", "Back to the live pictures", () => this.close(), { label: "Live", className: "icon" })), element];
-    for (const video of this.videos) this.#listen(video);
   }
 
   /** Names of channels are those of `site`. */
@@ -59,151 +64,109 @@ export class Player {
     if (this.#channel) this.title.textContent = this.channels.get(this.#channel)?.title ?? this.#channel;
   }
 
-  get video() { return this.videos[0]; }
+  get video() { return this.screen.video; }
 
-  /** Where playback is, milliseconds, or null. */
-  get position() { return this.#file ? msOf(this.#file.start_ns) + this.video.currentTime * 1000 : null; }
+  /** Where playback is, or will be, milliseconds, or null. */
+  get position() { return this.#file ? msOf(this.#file.start_ns) + this.video.currentTime * 1000 : this.#sought; }
 
   async play(channel, ms) {
     const run = ++this.#run;
     clearTimeout(this.#timer);
+    this.screen.rest({ blank: channel !== this.#channel });
+    this.#leave();
     this.#channel = channel;
+    this.#sought = ms;
     this.title.textContent = this.channels.get(channel)?.title ?? channel;
     this.#say("Looking for the recording", momentText(ms));
     this.actions.moved(channel, ms);
-    const files = await this.#files(ms, run);
+    await this.#look(ms, run);
+  }
+
+  async #look(ms, run) {
+    const again = () => this.#look(ms, run);
+    const files = await this.#files(ms, run, again);
     if (!files) return;
     const file = files[0];
-    if (!file && ms > Date.now() - FRESH_MS) { await this.#playNewest(ms, run); return; }
+    if (!file && ms > Date.now() - FRESH_MS) { await this.#playNewest(ms, run, again); return; }
     if (!file) {
-      this.#unload();
+      this.screen.clear();
+      this.#leave();
+      this.#sought = ms;
       this.#say("Nothing recorded here", `There is no recording of this channel from ${momentText(ms)} on. Pick a green or red part of the time bar.`);
       return;
     }
     const gap = msOf(file.start_ns) - ms;
     if (gap > GAP_MS) this.actions.toasts.show("Gap in the recording", `Playback goes on ${durationText(gap)} later, at ${timeText(msOf(file.start_ns))}.`);
-    this.#show(file, Math.max(0, -gap / 1000));
-    this.#next = files[1] ?? null;
+    this.#show(file, Math.max(0, -gap / 1000), files[1]);
   }
 
   /** A moment that is not stored yet: footage reaches storage some seconds after it was seen. */
-  async #playNewest(ms, run) {
-    const file = (await this.#files(ms - FRESH_MS, run))?.at(-1);
-    if (run !== this.#run) return;
+  async #playNewest(ms, run, again) {
+    const files = await this.#files(ms - FRESH_MS, run, again);
+    if (!files) return;
+    const file = files.at(-1);
     if (file) { this.#show(file, Math.max(0, lengthS(file) - BEFORE_EDGE_S)); return; }
-    this.#unload();
+    this.screen.clear();
     this.#say("Not stored yet", "Recordings are a few seconds behind live.");
-    this.#timer = setTimeout(() => { if (run === this.#run) this.play(this.#channel, ms); }, EDGE_RETRY_MS * 2);
+    this.#later(run, EDGE_RETRY_MS * 2, again);
+  }
+
+  #later(run, ms, act) {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => { if (run === this.#run) act(); }, ms);
   }
 
   close() {
     this.#run += 1;
     clearTimeout(this.#timer);
-    this.#unload();
+    this.screen.clear();
+    this.#leave();
+    this.#channel = this.#sought = null;
     this.actions.closed();
-  }
-
-  toggle() {
-    if (this.video.paused) this.video.play().catch(() => null);
-    else this.video.pause();
   }
 
   skip(seconds) {
     if (this.position === null) return;
     const to = this.video.currentTime + seconds;
-    if (to >= 0 && to < Math.min(this.video.duration, lengthS(this.#file))) this.video.currentTime = to;
+    if (this.#file && to >= 0 && to < Math.min(this.video.duration, lengthS(this.#file))) this.video.currentTime = to;
     else this.play(this.#channel, this.position + seconds * 1000);
   }
 
-  /** Files that end after `ms`, in order; null when something newer was asked for meanwhile. */
-  async #files(ms, run) {
+  /** Files that end after `ms`, in order. null: something else is looked for meanwhile, or they cannot be read, and `again` is called soon. */
+  async #files(ms, run, again) {
     try {
       const { recordings } = await api("/api/recordings", { query: { channel: this.#channel, from_ns: nsOf(ms), to_ns: nsOf(ms + AHEAD_MS), limit: 1000 } });
       if (run !== this.#run) return null;
       return recordings.filter((file) => msOf(file.end_ns) > ms + 50 && file.stream !== "sub").sort((a, b) => a.start_ns - b.start_ns);
     } catch (error) {
-      if (run === this.#run) this.#say("The recordings cannot be read", error.message);
+      if (run === this.#run) {
+        this.#say("The recordings cannot be read", `${error.message} Tried again by itself.`);
+        this.#later(run, RETRY_MS, again);
+      }
       return null;
     }
   }
 
-  #show(file, offsetS) {
-    const address = addressOf(file);
-    const [before, spare] = this.videos;
-    const grown = before.dataset.file === file.id && before.dataset.address !== address;
-    if (before.dataset.address !== address) {
-      // Into the other element: the picture before stays until there is a new one.
-      if (spare.dataset.address !== address) this.#load(spare, file);
-      this.videos.reverse();
-      before.pause();
-    }
+  #show(file, offsetS, next = null) {
     this.#file = file;
-    const video = this.video;
-    const reveal = () => {
-      if (video !== this.video) return;
-      video.hidden = false;
-      this.videos[1].hidden = true;
-    };
-    if (!grown || video.readyState >= HTMLMediaElement.HAVE_CURRENT_DATA) reveal();
-    else video.addEventListener("loadeddata", reveal, { once: true });
-    video.currentTime = offsetS; // before its length is known: where it begins
-    const begin = () => {
-      if (video !== this.video) return;
-      video.currentTime = Math.min(offsetS, Math.max(0, (video.duration || Infinity) - 0.05));
-      this.#setSpeed();
-      video.play().catch((error) => this.#refused(video, error));
-    };
-    if (video.readyState >= HTMLMediaElement.HAVE_METADATA) begin();
-    else video.addEventListener("loadedmetadata", begin, { once: true });
+    this.#next = next;
+    this.screen.show(file, offsetS);
     this.#describe();
   }
 
-  /** Browsers play nothing aloud on a page that nobody has touched yet: then it plays without sound. */
-  #refused(video, error) {
-    if (error.name !== "NotAllowedError" || video.muted || video !== this.video) return; // the play button shows
-    this.#mute(true);
-    video.play().catch(() => null);
-  }
-
-  #mute(muted) {
-    for (const video of this.videos) video.muted = muted;
-    const text = muted ? "Sound is off: switch it on" : "Switch the sound off";
-    this.soundButton.replaceChildren(icon(muted ? "muted" : "sound"));
-    this.soundButton.title = text;
-    this.soundButton.setAttribute("aria-label", text);
-  }
-
-  #load(video, file) {
-    video.dataset.file = file.id;
-    video.dataset.address = addressOf(file);
-    video.src = video.dataset.address;
-    video.load();
-  }
-
-  #unload() {
+  /** Nothing plays any more. */
+  #leave() {
     this.#file = this.#next = null;
-    for (const video of this.videos) {
-      video.pause();
-      video.removeAttribute("src");
-      delete video.dataset.file;
-      delete video.dataset.address;
-      video.load();
-      video.hidden = true;
-    }
     this.stamp.hidden = true;
     this.facts.textContent = "";
     this.lockButton.disabled = true;
   }
 
-  #listen(video) {
-    const mine = (act) => () => { if (video === this.video && this.#file) act(); };
-    video.addEventListener("timeupdate", mine(() => this.#moved()));
-    video.addEventListener("playing", mine(() => { this.note.hidden = true; this.#paused(false); }));
-    video.addEventListener("pause", mine(() => this.#paused(true)));
-    video.addEventListener("waiting", mine(() => { if (!video.ended) this.#say("Loading", "", "light"); }));
-    video.addEventListener("seeked", mine(() => { this.note.hidden = true; }));
-    video.addEventListener("ended", mine(() => this.#ended()));
-    video.addEventListener("error", mine(() => this.#failed(video.error)));
+  #muted(muted) {
+    const text = muted ? "Sound is off: switch it on" : "Switch the sound off";
+    this.soundButton.replaceChildren(icon(muted ? "muted" : "sound"));
+    this.soundButton.title = text;
+    this.soundButton.setAttribute("aria-label", text);
   }
 
   #moved() {
@@ -212,36 +175,41 @@ export class Player {
     this.stamp.textContent = `${dayText(ms)}  ${timeText(ms)}`;
     this.actions.moved(this.#channel, ms);
     const left = lengthS(this.#file) - this.video.currentTime;
-    const spare = this.videos[1];
-    if (this.#next && !this.#next.open && left < PRELOAD_S && spare.dataset.address !== addressOf(this.#next)) this.#load(spare, this.#next);
+    if (this.#next && !this.#next.open && left < PRELOAD_S) this.screen.preload(this.#next);
   }
 
   async #ended() {
     const run = ++this.#run;
     const end = this.position;
-    const files = await this.#files(end, run);
-    if (!files) return;
+    const again = () => { if (this.video.ended) this.#ended(); }; // unless someone went back meanwhile
+    const files = await this.#files(end, run, again);
+    if (!files || !this.video.ended) return;
     const file = files.find((each) => each.id !== this.#file.id || msOf(each.end_ns) - end > (each.open ? GROWN_MS : REST_MS));
     if (!file) {
       this.#say("This is the newest footage", "Waiting for more to be recorded.", "light");
-      this.#timer = setTimeout(() => { if (run === this.#run) this.#ended(); }, EDGE_RETRY_MS);
+      this.#later(run, EDGE_RETRY_MS, again);
       return;
     }
-    this.#next = files[files.indexOf(file) + 1] ?? null;
+    const next = files[files.indexOf(file) + 1];
     if (file.id === this.#file.id) { // it has grown since it was fetched
-      this.#show(file, (end - msOf(file.start_ns)) / 1000);
+      this.#show(file, (end - msOf(file.start_ns)) / 1000, next);
       return;
     }
     const gap = msOf(file.start_ns) - end;
     if (gap > GAP_MS) this.actions.toasts.show("Gap in the recording", `Playback goes on ${durationText(gap)} later, at ${timeText(msOf(file.start_ns))}.`);
-    this.#show(file, Math.max(0, -gap / 1000));
+    this.#show(file, Math.max(0, -gap / 1000), next);
   }
 
-  #failed(error) {
-    const codec = codecText(this.#file.codec);
-    if (error?.code === MediaError.MEDIA_ERR_SRC_NOT_SUPPORTED || error?.code === MediaError.MEDIA_ERR_DECODE) {
-      this.#say(`This browser cannot play this ${codec} file`, "Save it and play it with another program, or record the camera in H.264.");
-    } else this.#say("The recording cannot be read", "The recorder stopped sending. Try again.");
+  /** Browsers say of a file that the recorder refuses that they cannot play it. */
+  async #failed(error) {
+    const run = ++this.#run;
+    const [at, codec] = [this.position, codecText(this.#file.codec)];
+    const refusal = error?.code === MediaError.MEDIA_ERR_DECODE ? null : await this.screen.refusal();
+    if (run !== this.#run) return;
+    if (refusal || error?.code === MediaError.MEDIA_ERR_NETWORK) {
+      this.#say("The recording cannot be read", `${refusal ?? "The recorder stopped sending."} Tried again by itself.`);
+      this.#later(run, RETRY_MS, () => this.#look(at, run));
+    } else this.#say(`This browser cannot play this ${codec} file`, "Save it and play it with another program, or record the camera in H.264.");
   }
 
   #paused(paused) {
@@ -272,15 +240,15 @@ export class Player {
     this.lockButton.disabled = true;
     try {
       await api(`/api/recordings/${encodeURIComponent(file.id)}/lock`, { method: file.locked ? "DELETE" : "PUT" });
-      file.locked = !file.locked;
+      const locked = !file.locked;
+      file.locked = locked;
+      if (this.#file?.id === file.id) this.#file.locked = locked; // it may have been read again meanwhile
       this.actions.changed();
     } catch (error) {
       this.actions.toasts.error(error);
     }
     if (this.#file) this.#describe();
   }
-
-  #setSpeed() { this.video.playbackRate = Number(this.speed.value); }
 
   /** `look`: "light" leaves the picture to be seen. */
   #say(title, text = "", look = "") {
@@ -291,7 +259,7 @@ export class Player {
 
   #key(event) {
     if (event.target.tagName === "SELECT" || event.target.tagName === "BUTTON") return;
-    const act = { " ": () => this.toggle(), ArrowLeft: () => this.skip(-STEP_S), ArrowRight: () => this.skip(STEP_S) }[event.key];
+    const act = { " ": () => this.screen.toggle(), ArrowLeft: () => this.skip(-STEP_S), ArrowRight: () => this.skip(STEP_S) }[event.key];
     if (act) { event.preventDefault(); act(); }
   }
 }

@@ -1,11 +1,12 @@
 // How the recorder is: services, storage, what waits, alarm centres.
 
 import { api } from "./api.js";
-import { empty, h } from "./dom.js";
+import { empty, h, liken } from "./dom.js";
 import { bytesText, plural } from "./format.js";
 
 const EVERY_MS = 5000;
 const MOST_LETTERS = 200;
+const PATHS = { status: "/api/status", storage: "/api/storage", centres: "/api/centres", letters: `/api/dead-letters?limit=${MOST_LETTERS}` };
 const LOW_SHARE = 92;
 const LATE_S = 3;
 const LEVELS = ["bad", "warn", "ok"];
@@ -13,10 +14,11 @@ const LEVELS = ["bad", "warn", "ok"];
 const whereAndHow = ({ process, summary }) => (process ? `${process}: ${summary}` : summary);
 
 export class System {
-  #status = null;
-  #storage = null;
-  #centres = null;
-  #letters = null;
+  #known = {}; // what was answered, by name; null: no answer
+  #asking = { status: 0, storage: 0, centres: 0, letters: 0 }; // how many answers are awaited
+  #asked = 0;
+  #answered = {};
+  #acting = new Set();
   #details = matchMedia("(max-width: 760px)").matches;
 
   constructor(element, site, chip, actions) {
@@ -34,25 +36,34 @@ export class System {
     this.#poll();
   }
 
-  async #poll() {
-    await this.load();
+  #poll() {
+    this.load(Object.keys(PATHS).filter((name) => !this.#asking[name])); // an answer that does not come stops no other
     setTimeout(() => this.#poll(), document.hidden ? EVERY_MS * 6 : EVERY_MS);
   }
 
-  async load() {
-    const quiet = (path) => api(path).catch(() => null);
-    const paths = ["/api/status", "/api/storage", "/api/centres", `/api/dead-letters?limit=${MOST_LETTERS}`];
-    [this.#status, this.#storage, this.#centres, this.#letters] = await Promise.all(paths.map(quiet));
-    this.#show();
+  /** Each answer is shown when it comes: one that takes long keeps none of the others back. */
+  async load(names = Object.keys(PATHS)) {
+    const asked = ++this.#asked;
+    await Promise.all(names.map(async (name) => {
+      this.#asking[name] += 1;
+      const answer = await api(PATHS[name]).catch(() => null);
+      this.#asking[name] -= 1;
+      if (asked < (this.#answered[name] ?? 0)) return; // how it was before
+      this.#answered[name] = asked;
+      this.#known[name] = answer;
+      this.#show();
+    }));
   }
 
   #show() {
-    const status = this.#status;
+    const { status } = this.#known;
+    if (status === undefined) return;
     if (!status) {
       this.#say("bad", "No answer");
-      this.body.replaceChildren(empty("exception", "The recorder does not answer", "Check that `vedette run` is running. This page tries again by itself."));
+      this.#fill(empty("exception", "The recorder does not answer", "Check that `vedette run` is running. This page tries again by itself."));
       return;
     }
+    this.actions.channels(status.channels);
     const offline = status.channels.filter((channel) => channel.state === "offline").length;
     const failing = status.services.filter((service) => !service.ok).length;
     const late = status.channels.filter((channel) => channel.analysis_late_s > LATE_S).length;
@@ -64,8 +75,10 @@ export class System {
     else this.#say("ok", "All well");
     const online = status.channels.filter((channel) => channel.state === "online").length;
     this.summary.textContent = `${online} of ${status.channels.length} channels online`;
-    this.body.replaceChildren(...[this.#gauge(), this.#waiting(), this.#services(), this.#destinations()].filter(Boolean));
+    this.#fill(this.#gauge(), this.#waiting(), this.#services(), this.#destinations());
   }
+
+  #fill(...parts) { liken(this.body, h("div", { class: "body" }, parts)); }
 
   #say(level, text) {
     this.chip.querySelector(".dot").className = `dot ${level}`;
@@ -74,7 +87,7 @@ export class System {
   }
 
   #gauge() {
-    const storage = this.#storage;
+    const { storage } = this.#known;
     if (!storage) return null;
     const used = storage.used_bytes ?? 0;
     const free = storage.free_bytes ?? 0;
@@ -88,19 +101,19 @@ export class System {
   }
 
   #waiting() {
-    const channels = this.#status.channels;
+    const { status: { channels, services }, storage } = this.#known;
     const sum = (name) => channels.reduce((total, channel) => total + channel[name], 0);
     const lost = sum("lost_segments");
-    const lag = this.#status.services.reduce((total, service) => total + (Number(service.details.lag) || 0), 0);
+    const lag = services.reduce((total, service) => total + (Number(service.details.lag) || 0), 0);
     return h("div", { class: "facts-line" },
       h("span", { class: lost ? "bad" : "" }, `Spool ${bytesText(sum("spool_bytes"))}${lost ? `, ${plural(lost, "segment")} lost` : ""}`),
-      this.#storage?.free_bytes === undefined ? null : h("span", {}, `${bytesText(this.#storage.free_bytes)} free`),
+      storage?.free_bytes === undefined ? null : h("span", {}, `${bytesText(storage.free_bytes)} free`),
       h("span", {}, lag ? `${plural(lag, "message")} behind` : "Nothing behind"));
   }
 
   /** A service with its level. Ingest runs well while cameras are away: the channels are then what counts. */
   #judged(service) {
-    const channels = this.#status.channels.filter((channel) => channel.state !== "disabled");
+    const channels = this.#known.status.channels.filter((channel) => channel.state !== "disabled");
     const all = service.process ? service.details.channels : channels.length; // of another process: its share
     const online = service.process ? service.details.online : channels.filter((channel) => channel.state === "online").length;
     const partly = service.ok && service.name === "ingest" && online < all;
@@ -110,7 +123,7 @@ export class System {
 
   /** Names with their dots; those that are not well, or all when asked for, with what they say. */
   #services() {
-    const services = this.#status.services.map((service) => this.#judged(service));
+    const services = this.#known.status.services.map((service) => this.#judged(service));
     const told = this.#details ? services : services.filter((service) => service.level !== "ok");
     const named = [...new Set(services.map((service) => service.name))].map((name) => services.filter((service) => service.name === name));
     const marks = h("ul", { class: "marks" }, named.map((same) => h("li", { title: same.map(whereAndHow).join("\n") },
@@ -122,32 +135,35 @@ export class System {
   }
 
   #destinations() {
-    const centres = this.#centres?.centres ?? [];
+    const centres = this.#known.centres?.centres ?? [];
     if (!centres.length) return null;
     return h("div", {}, h("p", { class: "sub" }, "Alarm centres"), h("ul", { class: "lines" }, centres.map((centre) => this.#centre(centre))));
   }
 
   #centre(centre) {
     const { queued, disabled: off } = centre;
-    const letters = (this.#letters?.dead_letters ?? []).filter((letter) => letter.centre === centre.id);
+    const unknown = !this.#known.letters;
+    const letters = (this.#known.letters?.dead_letters ?? []).filter((letter) => letter.centre === centre.id);
     const dead = letters.length;
-    const note = [off ? `off: ${off}` : null, queued ? `${queued} waiting` : null, dead ? `${dead}${dead >= MOST_LETTERS ? "+" : ""} not delivered` : null].filter(Boolean).join(", ") || "delivered";
-    const act = (text, path, body) => h("button", { type: "button", on: { click: (event) => this.#act(event.currentTarget, path, body) } }, text);
-    return h("li", { title: letters[0]?.error ?? "" }, h("span", { class: `dot ${off || dead ? "bad" : queued ? "warn" : "ok"}` }), h("span", {}, centre.id),
+    const note = [off ? `off: ${off}` : null, queued ? `${queued} waiting` : null, dead ? `${dead}${dead >= MOST_LETTERS ? "+" : ""} not delivered` : null].filter(Boolean).join(", ") || (unknown ? "cannot be read" : "delivered");
+    const act = (text, path, body) => h("button", { type: "button", data: { is: `${text} ${centre.id}` }, disabled: this.#acting.has(path + centre.id), on: { click: () => this.#act(centre.id, path, body) } }, text);
+    return h("li", { title: letters[0]?.error ?? "" }, h("span", { class: `dot ${off || dead ? "bad" : queued || unknown ? "warn" : "ok"}` }), h("span", {}, centre.id),
       h("span", { class: "note" }, note),
       off || dead ? h("span", { class: "actions" },
         off ? act("Switch on", `/api/centres/${encodeURIComponent(centre.id)}/enable`) : null,
         dead ? act("Send again", "/api/dead-letters/replay", { centre: centre.id, ids: null }) : null) : null);
   }
 
-  async #act(button, path, body) {
-    button.disabled = true;
+  async #act(centre, path, body) {
+    this.#acting.add(path + centre);
+    this.#show();
     try {
       await api(path, { method: "POST", body });
       await this.load();
     } catch (error) {
-      button.disabled = false;
       this.actions.toasts.error(error);
     }
+    this.#acting.delete(path + centre);
+    this.#show();
   }
 }

@@ -12,6 +12,7 @@ const ALARM_SHOWN_MS = 6000;
 /** Boxes this far behind the pictures, for this long, are told: they are missing, not absent. */
 const LATE_MS = 3000;
 const LATE_SINCE_MS = 1000;
+const RETRY_MS = 5000;
 
 export class Tile {
   #sync = new FrameSync();
@@ -27,6 +28,7 @@ export class Tile {
   #dirty = true;
   #noteKey = "";
   #lastRecorded = ""; // of a camera that has shown no picture; asked for once in each absence
+  #absence = 0; // counts them
 
   constructor(channel, show, actions) {
     this.channel = channel;
@@ -61,6 +63,7 @@ export class Tile {
 
   /** The channel's names and rules are these from here on; its picture stays. */
   configure(channel) {
+    if (channel.analysis && !this.channel.analysis) this.measureAnew();
     this.channel = channel;
     this.title.textContent = channel.title;
     const stop = (act) => (event) => { event.stopPropagation(); act(); };
@@ -79,7 +82,10 @@ export class Tile {
   }
 
   status(status) {
-    if (status.state !== "offline") this.#lastRecorded = "";
+    if (status.state !== "offline" && this.#lastRecorded) {
+      this.#lastRecorded = "";
+      this.#absence += 1;
+    }
     this.#status = status;
     this.#dirty = true;
     const online = status.state === "online";
@@ -89,7 +95,7 @@ export class Tile {
   }
 
   picture(picture, now) {
-    if (picture.captureNs < this.#pictureNs) this.#boxesNs = this.#firstNs = 0; // the camera's clock was set back
+    if (picture.captureNs < this.#pictureNs) this.measureAnew(); // the camera's clock was set back
     this.#pictureNs = picture.captureNs;
     this.#firstNs ||= picture.captureNs;
     this.#sync.picture(picture, now);
@@ -99,6 +105,9 @@ export class Tile {
     this.#boxesNs = detections.capture_ns;
     this.#sync.boxes(detections, now);
   }
+
+  /** How late analysis is, is measured from here on. */
+  measureAnew() { this.#firstNs = this.#boxesNs = 0; }
 
   /** How far the newest boxes are behind the newest picture when that is worth a word, else 0; milliseconds. */
   #lateMs(now) {
@@ -184,9 +193,15 @@ export class Tile {
   }
 
   async #findLast() {
+    const absence = this.#absence;
     this.#lastRecorded = "No picture since the recorder started";
-    const ms = await this.actions.lastRecorded(this.channel.id).catch(() => null);
-    if (ms) this.#lastRecorded += `, last recorded ${momentText(ms)}`;
+    let ms = null;
+    try {
+      ms = await this.actions.lastRecorded(this.channel.id);
+    } catch {
+      setTimeout(() => { if (absence === this.#absence) this.#findLast(); }, RETRY_MS);
+    }
+    if (ms && absence === this.#absence) this.#lastRecorded = `No picture since the recorder started, last recorded ${momentText(ms)}`;
   }
 
   #words(state, status) {

@@ -1,6 +1,6 @@
 // The grid of channels. Asks only for the pictures that can be seen.
 
-import { empty, h, segments } from "./dom.js";
+import { arrange, empty, h, segments } from "./dom.js";
 import { plural } from "./format.js";
 import { Tile } from "./tile.js";
 
@@ -10,6 +10,7 @@ const NEAR_LARGEST = 0.9;
 
 export class Wall {
   #tiles = new Map();
+  #statuses = new Map(); // channel: its latest, also of channels that this page does not know yet
   #enlarged = null;
   #hidden = false;
   #split = "auto";
@@ -39,7 +40,8 @@ export class Wall {
       else detail.bitmap.close();
     });
     live.addEventListener("detections", ({ detail }) => this.#tiles.get(detail.channel)?.detections(detail, performance.now()));
-    live.addEventListener("status", ({ detail }) => this.#tiles.get(detail.channel)?.status(detail));
+    live.addEventListener("status", ({ detail }) => this.#status(detail));
+    live.addEventListener("link", () => { for (const tile of this.#tiles.values()) tile.measureAnew(); });
     live.addEventListener("alarm", ({ detail }) => {
       if (detail.state === "raised") this.#tiles.get(detail.channel)?.alarm(detail.source, performance.now());
     });
@@ -61,11 +63,12 @@ export class Wall {
     for (const [id, tile] of before) {
       if (this.#tiles.has(id)) continue;
       this.watched.unobserve(tile.element);
+      this.#statuses.delete(id);
       tile.close();
     }
     if (!this.#tiles.size || [...before.keys()].join() !== [...this.#tiles.keys()].join()) {
-      this.grid.replaceChildren(...(this.#tiles.size ? [...this.#tiles.values()].map((tile) => tile.element)
-        : [empty("camera", "No channels yet", "Add cameras under `channels` in the site's file.")]));
+      arrange(this.grid, this.#tiles.size ? [...this.#tiles.values()].map((tile) => tile.element)
+        : [empty("camera", "No channels yet", "Add cameras under `channels` in the site's file.")]);
     }
     this.count.textContent = plural(this.#tiles.size, "channel");
     this.split.hidden = this.#tiles.size <= 4;
@@ -73,8 +76,19 @@ export class Wall {
     this.#ask();
   }
 
+  #status(status) {
+    this.#statuses.set(status.channel, status);
+    this.#tiles.get(status.channel)?.status(status);
+  }
+
+  /** What channels said of themselves when they were asked: what is not newer than what they told by themselves changes nothing. */
+  statuses(statuses) {
+    for (const status of statuses) if (status.at_ns > (this.#statuses.get(status.channel)?.at_ns ?? -1)) this.#status(status);
+  }
+
   #tile(channel) {
     const tile = new Tile(channel, this.show, this.actions);
+    if (this.#statuses.has(channel.id)) tile.status(this.#statuses.get(channel.id));
     tile.element.dataset.channel = channel.id;
     this.watched.observe(tile.element);
     return tile;
