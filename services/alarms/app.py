@@ -145,6 +145,7 @@ class AlarmService:
     async def _on_event(self, event: EventMessage) -> Sequence[Outgoing[Any]]:
         await self._opened.wait()
         await self.keeper.on_event(event)
+        self._cameras.heard(event)
         return ()
 
     async def _on_action(self, action: ActionMessage) -> Sequence[Outgoing[Any]]:

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from services.alarms.adapters.book import Book
+from services.alarms.cameras import Cameras
+from services.alarms.core.handling import is_news
+from services.alarms.core.offline import SOURCE
 from services.alarms.core.record import Alarm
+from shared.config.services import DatabaseConfig
+from shared.db.engine import create_engine, database_url
 from shared.domain.clock import NS_PER_S, ManualClock
 from shared.domain.media import StreamKind
-from shared.messages import AlarmState, ChannelStatus, EventKind
+from shared.messages import AlarmState, ChannelStatus, EventKind, EventMessage, EventPhase
 from shared.messages.media import ChannelState
 from shared.topics import CHANNEL_STATUS
 from tests.support.alarms import Running, running, site_config
@@ -118,3 +126,80 @@ async def test_the_delay_can_be_set(tmp_path: Path, clock: ManualClock) -> None:
         await ingest.say(recorder, OFFLINE, 1)
         (alarm,) = await recorder.wait_alarms(1)
         assert alarm.start_ns == ingest.ns(1)
+
+
+class Desk:
+    """Statuses are judged as they come; the events that they make come to the book when `handle` is called: the bus lies between."""
+
+    def __init__(self, book: Book, ingest: Ingest) -> None:
+        self.book, self.ingest = book, ingest
+        self.cameras = Cameras(book, 10 * NS_PER_S)
+        self.under_way: list[EventMessage] = []
+        self.kept: list[EventMessage] = []
+
+    async def status(self, state: ChannelState, at_s: float) -> None:
+        status = self.ingest.status(state, at_s)
+        event = await self.cameras.on_status(status)
+        assert await self.cameras.on_status(status) == event, "delivered again"
+        self.under_way += [] if event is None else [event]
+
+    def restart(self) -> None:
+        """All that is left is in the book and on the bus."""
+        self.cameras = Cameras(self.book, 10 * NS_PER_S)
+
+    async def handle(self) -> None:
+        """What the keeper and the service do with each event."""
+        for event in self.under_way:
+            async with self.book.write() as page:
+                seen = await page.seen(event.event_id)
+                if is_news(event, seen):
+                    await page.save_event(event, None, new=seen is None)
+                    self.kept.append(event)
+            self.cameras.heard(event)
+        self.under_way.clear()
+
+
+#: Two absences, of 12 s and of 14 s.
+ABSENCES = ((ONLINE, 0), (OFFLINE, 10), (OFFLINE, 21), (ONLINE, 22), (ONLINE, 27), (OFFLINE, 31), (OFFLINE, 42), (ONLINE, 45), (ONLINE, 50))
+
+
+@pytest.fixture
+async def book(tmp_path: Path, clock: ManualClock) -> AsyncIterator[Book]:
+    book = Book(create_engine(database_url(DatabaseConfig(), tmp_path, "alarms")), clock)
+    await book.open()
+    yield book
+    await book.close()
+
+
+async def test_each_absence_begins_and_ends_whenever_its_events_come_to_the_book(book: Book, clock: ManualClock) -> None:
+    for number, handled in enumerate(product((False, True), repeat=7)):
+        desk = Desk(book, Ingest(clock.now_ns(), number + 1))
+        for (state, at_s), now in zip(ABSENCES, (True, True, *handled), strict=True):
+            await desk.status(state, at_s)
+            if now:
+                await desk.handle()
+        await desk.handle()
+        told = [(event.phase, event.start_ns, event.end_ns) for event in desk.kept]
+        first, second = desk.ingest.ns(10), desk.ingest.ns(31)
+        assert told == [
+            (EventPhase.STARTED, first, None), (EventPhase.ENDED, first, desk.ingest.ns(22)),
+            (EventPhase.STARTED, second, None), (EventPhase.ENDED, second, desk.ingest.ns(45)),
+        ], handled  # fmt: skip
+
+
+async def test_no_absence_stays_open_when_alarms_is_killed_while_its_events_are_under_way(book: Book, clock: ManualClock) -> None:
+    for number, (killed, *handled) in enumerate(product(range(2, 9), *[(False, True)] * 5)):
+        desk = Desk(book, Ingest(clock.now_ns(), number + 1))
+        for step, ((state, at_s), now) in enumerate(zip(ABSENCES, (True, True, *handled, False, False), strict=True)):
+            if step == killed:
+                desk.restart()
+            await desk.status(state, at_s)
+            if now:
+                await desk.handle()
+        for at_s in (55, 60, 65):
+            await desk.handle()
+            await desk.status(ONLINE, at_s)
+        await desk.handle()
+        async with book.read() as page:
+            assert await page.unended(f"cam{number + 1}", SOURCE) is None, (killed, handled)
+        assert {event.phase for event in desk.kept} == {EventPhase.STARTED, EventPhase.ENDED}
