@@ -1,5 +1,6 @@
 // Requests to the recorder. Every failure becomes an ApiError whose message says what to do.
 
+import { learn } from "./clock.js";
 import { sentence } from "./format.js";
 
 export class ApiError extends Error {
@@ -31,11 +32,13 @@ export async function api(path, { method = "GET", query = {}, body = undefined }
     init.body = JSON.stringify(body);
   }
   let response;
+  const sentMs = Date.now();
   try {
     response = await fetch(url, init);
   } catch {
     throw new ApiError("The recorder does not answer.", 0);
   }
+  learn(response.headers.get("date"), sentMs, Date.now());
   if (response.status === 401) {
     toLogin();
     throw new ApiError("The session has ended.", 401);

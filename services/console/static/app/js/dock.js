@@ -1,6 +1,7 @@
 // Recordings of every channel over one span of time. A click plays.
 
 import { api } from "./api.js";
+import { now } from "./clock.js";
 import { arrange, empty, h, iconButton, segments } from "./dom.js";
 import { addDays, dateOf, dayStart, momentText, msOf, nsOf } from "./format.js";
 import { drawAxis, drawTrack, hoverText } from "./timebar.js";
@@ -42,7 +43,7 @@ export class Dock {
     this.#fill(site);
     new ResizeObserver(() => this.#draw()).observe(this.rows);
     for (const type of ["recording", "alarm"]) live.addEventListener(type, ({ detail }) => this.refresh(detail.channel));
-    setInterval(() => { if (!document.hidden && (this.view.to >= Date.now() || this.#problem)) this.load(this.#idle([...this.#rows.keys()])); }, REFRESH_MS);
+    setInterval(() => { if (!document.hidden && (this.view.to >= now() || this.#problem)) this.load(this.#idle([...this.#rows.keys()])); }, REFRESH_MS);
     setInterval(() => this.#draw(), 1000);
     this.#now();
   }
@@ -72,11 +73,11 @@ export class Dock {
     const origin = dayStart(date);
     if (this.#hours === 24) return { from: origin, to: dayStart(addDays(date, 1)), origin };
     const span = this.#hours * HOUR_MS;
-    const to = this.#at === null ? Date.now() + span * LEAD : this.#at + span / 2;
+    const to = this.#at === null ? now() + span * LEAD : this.#at + span / 2;
     return { from: to - span, to, origin };
   }
 
-  get #date() { return dateOf(this.#at ?? Date.now()); }
+  get #date() { return dateOf(this.#at ?? now()); }
 
   /** Something changed, of these channels or of all: read again soon, once for all that changes until then. */
   refresh(...channels) {
@@ -117,13 +118,13 @@ export class Dock {
 
   #row(channel) {
     const canvas = h("canvas");
-    const name = h("button", { type: "button", class: "name", on: { click: () => this.actions.play(channel.id, Date.now() - 60_000) } });
+    const name = h("button", { type: "button", class: "name", on: { click: () => this.actions.play(channel.id, now() - 60_000) } });
     const track = h("div", { class: "track", role: "slider", tabindex: 0, "aria-valuemin": 0, "aria-valuemax": 1000, "aria-valuenow": 0, data: { channel: channel.id } }, canvas);
     const row = { name, track, canvas, spans: [], locks: [], hover: null, asking: 0, answered: 0, problem: null };
     const at = (event) => { const { from, to } = this.view; const box = track.getBoundingClientRect(); return from + ((event.clientX - box.left) / box.width) * (to - from); };
     track.addEventListener("pointermove", (event) => this.#hover(row, at(event), event));
     track.addEventListener("pointerleave", () => this.#hover(row, null));
-    track.addEventListener("click", (event) => this.actions.play(channel.id, Math.min(at(event), Date.now() - 1000)));
+    track.addEventListener("click", (event) => this.actions.play(channel.id, Math.min(at(event), now() - 1000)));
     track.addEventListener("focus", () => this.#describe(row));
     track.addEventListener("blur", () => this.#hover(row, null));
     track.addEventListener("keydown", (event) => this.#press(row, channel.id, event));
@@ -149,21 +150,21 @@ export class Dock {
       this.tip.style.left = `${Math.min(event.clientX + 12, innerWidth - 80)}px`;
       this.tip.style.top = `${event.clientY - 32}px`;
     }
-    this.#paint(row, this.view, Date.now());
+    this.#paint(row, this.view, now());
   }
 
   #press(row, channel, event) {
     const { from, to } = this.view;
     const step = (to - from) / KEY_STEPS;
-    const here = row.hover ?? (this.#cursor.channel === channel ? this.#cursor.ms : Math.min(Date.now(), to) - step);
+    const here = row.hover ?? (this.#cursor.channel === channel ? this.#cursor.ms : Math.min(now(), to) - step);
     if (event.key === "ArrowLeft" || event.key === "ArrowRight") row.hover = Math.min(to, Math.max(from, here + (event.key === "ArrowLeft" ? -step : step)));
     else if (event.key === "Home") row.hover = from;
-    else if (event.key === "End") row.hover = Math.min(to, Date.now() - 1000);
+    else if (event.key === "End") row.hover = Math.min(to, now() - 1000);
     else if (event.key === "Enter") this.actions.play(channel, here);
     else return;
     event.preventDefault();
     this.#describe(row);
-    this.#paint(row, this.view, Date.now());
+    this.#paint(row, this.view, now());
   }
 
   #describe(row) {
@@ -178,7 +179,7 @@ export class Dock {
     const date = this.#date;
     this.#hours = hours;
     if (this.#cursor.channel) this.#at = this.#cursor.ms;
-    else this.#at = date === dateOf(Date.now()) ? null : dayStart(date) + 12 * HOUR_MS;
+    else this.#at = date === dateOf(now()) ? null : dayStart(date) + 12 * HOUR_MS;
     this.load();
   }
 
@@ -210,7 +211,7 @@ export class Dock {
     const asked = ++this.#asked;
     const view = this.view;
     if (document.activeElement !== this.picker) this.picker.value = this.#date; // else someone is writing there
-    this.picker.max = dateOf(Date.now());
+    this.picker.max = dateOf(now());
     this.#draw();
     const query = { from_ns: nsOf(view.from), to_ns: nsOf(view.to) };
     for (const channel of channels) this.#changed.delete(channel);
@@ -238,9 +239,9 @@ export class Dock {
 
   #draw() {
     const view = this.view;
-    const now = Date.now();
+    const present = now();
     drawAxis(this.axis, view);
-    for (const row of this.#rows.values()) this.#paint(row, view, now);
+    for (const row of this.#rows.values()) this.#paint(row, view, present);
   }
 
   #paint(row, view, now) {

@@ -1,5 +1,7 @@
 // Times in the site's zone, and numbers for people.
 
+import { now } from "./clock.js";
+
 /** Milliseconds of nanoseconds. */
 export const msOf = (ns) => ns / 1e6;
 /** Nanoseconds as text: too large for a number. */
@@ -58,8 +60,8 @@ export function addDays(date, days) {
 }
 
 /** "14:03:07" today, with the day before it otherwise. */
-export function momentText(ms, now = Date.now()) {
-  return dateOf(ms) === dateOf(now) ? timeText(ms) : `${dayText(ms)} ${timeText(ms)}`;
+export function momentText(ms) {
+  return dateOf(ms) === dateOf(now()) ? timeText(ms) : `${dayText(ms)} ${timeText(ms)}`;
 }
 
 export function durationText(ms) {

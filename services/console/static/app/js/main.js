@@ -2,6 +2,7 @@
 
 import { Alarms } from "./alarms.js";
 import { api, toLogin } from "./api.js";
+import { now } from "./clock.js";
 import { Counts } from "./counts.js";
 import { Dock } from "./dock.js";
 import { empty, h, icon } from "./dom.js";
@@ -30,12 +31,12 @@ function startClock() {
   const zone = h("small");
   element.append(day, time, zone);
   const show = () => {
-    const now = Date.now();
-    day.textContent = dayText(now);
-    time.textContent = timeText(now);
-    zone.textContent = zoneText(now);
-    element.dateTime = new Date(now).toISOString();
-    setTimeout(show, 1000 - (now % 1000));
+    const ms = now();
+    day.textContent = dayText(ms);
+    time.textContent = timeText(ms);
+    zone.textContent = zoneText(ms);
+    element.dateTime = new Date(ms).toISOString();
+    setTimeout(show, 1000 - (ms % 1000));
   };
   show();
 }
@@ -57,8 +58,8 @@ function startTabs() {
 
 /** When a channel was recorded last, within a day; milliseconds or undefined. */
 async function lastRecorded(channel) {
-  const now = Date.now();
-  const { spans } = await api("/api/timeline", { query: { channel, from_ns: nsOf(now - DAY_MS), to_ns: nsOf(now) } });
+  const ms = now();
+  const { spans } = await api("/api/timeline", { query: { channel, from_ns: nsOf(ms - DAY_MS), to_ns: nsOf(ms) } });
   return spans.length ? msOf(spans.at(-1).to_ns) : undefined;
 }
 
@@ -94,7 +95,7 @@ async function main() {
   const trouble = (what, error) => troubles.set(what, error);
 
   const player = new Player(site, { toasts, closed: () => { leaveLink(); showWall(); }, moved: (channel, ms) => dock.cursor(channel, ms), changed: () => dock.refresh() });
-  const playback = (id) => play(id, Date.now() - BEFORE_NOW_MS);
+  const playback = (id) => play(id, now() - BEFORE_NOW_MS);
   const wall = new Wall(site, live, { playback, lastRecorded });
   const dock = new Dock($("dock"), site, live, { trouble, play: (id, ms) => play(id, ms) });
   const alarms = new Alarms($("alarms"), site, live, { toasts, trouble, count: tabs.count, moments: (moments) => dock.alarms(moments), play: (id, ms, alarm) => play(id, ms - BEFORE_ALARM_MS, alarm) });

@@ -1,6 +1,7 @@
 // Playback of one channel: from a moment on, over the ends of files, up to what is being recorded now.
 
 import { api, mediaUrl } from "./api.js";
+import { now } from "./clock.js";
 import { h, icon, iconButton } from "./dom.js";
 import { bytesText, codecText, dayText, durationText, minuteText, momentText, msOf, nsOf, timeText } from "./format.js";
 import { Screen } from "./screen.js";
@@ -87,7 +88,7 @@ export class Player {
     const files = await this.#files(ms, run, again);
     if (!files) return;
     const file = files[0];
-    if (!file && ms > Date.now() - FRESH_MS) { await this.#playNewest(ms, run, again); return; }
+    if (!file && ms > now() - FRESH_MS) { await this.#playNewest(ms, run, again); return; }
     if (!file) {
       this.screen.clear();
       this.#leave();

@@ -1,0 +1,37 @@
+"""The page on a computer whose clock is not the recorder's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from playwright.async_api import expect
+
+from shared.domain.clock import NS_PER_S
+from tests.unit.console import stand
+from tests.unit.console.browser import CHROMIUM, PLAYING, browsing, reaches
+
+pytestmark = [pytest.mark.integration, pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")]
+
+
+def shifted(seconds: int) -> str:
+    """A script that sets the computer's clock."""
+    return f"(() => {{ const now = Date.now; Date.now = () => now() + {seconds * 1000}; }})()"
+
+
+@pytest.mark.parametrize("ahead_s", [1200, -1200, 40 * 86_400], ids=["twenty minutes ahead", "twenty minutes behind", "forty days ahead"])
+async def test_it_goes_by_the_recorders_clock(tmp_path: Path, ahead_s: int) -> None:
+    async with stand.running(tmp_path) as s:
+        start_ns = s.clock.now_ns() - 90 * NS_PER_S
+        s.answers.recordings.append(stand.recording("r", "gate", start_ns, 120))
+        s.answers.files["r"] = stand.write_mp4(tmp_path / "r.mp4", 120, fps=2)
+        async with browsing(s) as page:
+            await page.add_init_script(shifted(ahead_s))
+            await page.goto(s.console.url)
+            await expect(page.locator("#site-name")).not_to_be_empty()
+            shown = await page.evaluate("Date.parse(document.querySelector('#clock').dateTime)")
+            assert abs(shown - s.clock.now_ns() / 1e6) < 120_000
+            await page.get_by_role("button", name="Play back Gate from a minute ago").click()
+            await expect(page.locator(".stage.playing h2")).to_have_text("Gate")
+            await reaches(page.locator(PLAYING), 0.5)
+            assert await page.locator(PLAYING).evaluate("video => video.currentTime") >= 29, "a minute ago is 30 s into it, or later"
