@@ -159,7 +159,7 @@ class AnalyticsService:
     async def _in_order(self, channel: ChannelWork, frame: FrameMessage) -> Out:
         metrics.FRAMES.labels(frame.channel).inc()
         self._frames += 1
-        again = channel.known(frame)
+        again = channel.known(frame, self._clock.monotonic_ns())
         if again is not None:
             return again
         limit_ns = seconds_to_ns(self._config.stale_after_s)

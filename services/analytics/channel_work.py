@@ -31,6 +31,9 @@ REMEMBERED_FRAMES = 64
 #: missed. Catching up takes no longer either: a worker that has too much to do must not stay behind for good.
 CATCH_UP_NS = 60 * NS_PER_S
 
+#: Sessions remembered per channel: more than a camera can have within what is read again.
+REMEMBERED_SESSIONS = 64
+
 Out: TypeAlias = list[Outgoing[Any]]
 
 
@@ -58,21 +61,30 @@ class ChannelWork:
         self.unread = False
         self._results: OrderedDict[tuple[str, int], Out] = OrderedDict()
         self._last: tuple[str, int] | None = None
+        self._sessions: list[str] = []  # in the order in which they came
         self._looked: tuple[tuple[str, int], Look] | None = None
         self._waiting: list[EventMessage] = []  # of no frame: they go with the next one, or by themselves
         self._told: list[EventMessage] = []  # of the last frame that was saved
 
     # -- frames
 
-    def known(self, frame: FrameMessage) -> Out | None:
-        """What came of this frame when it was here before; None when it is new."""
+    def known(self, frame: FrameMessage, monotonic_ns: int) -> Out | None:
+        """What came of this frame when it was here before; None when it is new. Every frame that comes is asked for."""
+        if frame.session not in self._sessions:
+            self._sessions = [*self._sessions, frame.session][-REMEMBERED_SESSIONS:]
         again = self._results.get((frame.session, frame.sequence))
         if again is None and self._last is not None:
             if self._last[0] == frame.session and frame.sequence <= self._last[1]:
                 return []  # before a restart, which has told it again
-            if self._last[0] != frame.session and self.catches_up_until_ns and frame.published_ns <= self.published_ns:
-                return []  # of a session that was over: read again for the sake of others, the state that was taken over is newer
+            if monotonic_ns < self.catches_up_until_ns and self._is_over(frame.session):
+                return []  # read again for the sake of others: the state that was taken over is newer
         return again
+
+    def _is_over(self, session: str) -> bool:
+        """Whether it came before the session of the last frame that was handled. No time tells that: clocks are set back."""
+        assert self._last is not None
+        last = self._last[0]
+        return last in self._sessions and self._sessions.index(session) < self._sessions.index(last)
 
     def too_old(self, frame: FrameMessage, now_ns: int, monotonic_ns: int, limit_ns: int) -> bool:
         """Whether a frame tells of nothing that still helps. What has waited while the channel had no worker is caught up with first.
@@ -150,6 +162,7 @@ class ChannelWork:
         return self.analysis.export() | {
             "channel_number": self.number,
             "frame": self._last,
+            "sessions": self._sessions,
             "published_ns": self.published_ns,
             "told": [event.model_dump(mode="json") for event in (*self._told, *self._waiting)],
         }
@@ -165,6 +178,7 @@ class ChannelWork:
         last = (str(frame[0]), int(frame[1])) if frame is not None else None
         self.analysis.restore(state)
         self._waiting, self._last, self.published_ns = told, last, int(state.get("published_ns", 0))
+        self._sessions = [str(session) for session in state.get("sessions", [last[0]] if last is not None else [])]
         self.unread = True
 
 

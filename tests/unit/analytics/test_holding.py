@@ -38,6 +38,7 @@ def frame(sequence: int, *, age_ns: int = 0, session: str = "s") -> FrameMessage
 
 
 def handle(work: ChannelWork, message: FrameMessage) -> None:
+    assert work.known(message, 0) is None
     work.finish(message, work.look(message), None)
 
 
@@ -68,13 +69,13 @@ async def test_what_another_had_meanwhile_is_taken_from_the_store(workers: tuple
     handle(work, frame(1))
     await mine.save_all()
     (theirs,) = await others.enter(["a"])
-    assert theirs.known(frame(1)) == []
-    assert theirs.known(frame(2)) is None
+    assert theirs.known(frame(1), 0) == []
+    assert theirs.known(frame(2), 0) is None
     handle(theirs, frame(5))
     await others.save_all()
     (back,) = await mine.enter(["a"])
     assert back is not work
-    assert back.known(frame(5)) == []
+    assert back.known(frame(5), 0) == []
 
 
 async def test_who_has_lost_a_channel_tells_nothing_of_it_until_it_enters_anew(workers: tuple[Holding, Holding]) -> None:
@@ -120,16 +121,34 @@ async def test_frames_that_waited_are_handled_until_one_is_fresh_and_not_for_eve
     mine, others = workers
     (work,) = await mine.enter(["a"])
     assert work.too_old(frame(1, age_ns=10 * NS_PER_S), NOW_NS, clock.monotonic_ns(), LIMIT_NS), "there is nothing to catch up with"
+    handle(work, frame(7, age_ns=21 * NS_PER_S, session="the one before"))
     handle(work, frame(1, age_ns=20 * NS_PER_S))
     await mine.save_all()
     (taken,) = await others.enter(["a"])
     monotonic_ns = clock.monotonic_ns()
-    assert taken.known(frame(7, age_ns=21 * NS_PER_S, session="the one before")) == [], "older than the state"
+    assert taken.known(frame(8, age_ns=21 * NS_PER_S, session="the one before"), monotonic_ns) == [], "older than the state"
     assert not taken.too_old(frame(2, age_ns=10 * NS_PER_S), NOW_NS, monotonic_ns, LIMIT_NS)
     assert taken.too_old(frame(2, age_ns=CATCH_UP_NS + NS_PER_S), NOW_NS, monotonic_ns, LIMIT_NS)
     assert taken.too_old(frame(2, age_ns=10 * NS_PER_S), NOW_NS, monotonic_ns + CATCH_UP_NS, LIMIT_NS)
     assert not taken.too_old(frame(3), NOW_NS, monotonic_ns, LIMIT_NS)
     assert taken.too_old(frame(4, age_ns=10 * NS_PER_S), NOW_NS, monotonic_ns, LIMIT_NS), "it has caught up"
+
+
+@pytest.mark.parametrize("back_s", [1, 30, 3600, 10 * 365 * 24 * 3600])
+async def test_after_a_restart_with_the_clock_set_back_every_frame_is_looked_at(
+    workers: tuple[Holding, Holding], clock: ManualClock, back_s: int
+) -> None:
+    before, after = workers
+    (work,) = await before.enter(["a"])
+    handle(work, frame(1))
+    await before.save_all()
+    clock.jump(-back_s)
+    work = await after.of("a")
+    for sequence in range(3):
+        new = frame(sequence, age_ns=back_s * NS_PER_S, session="after the restart")
+        assert work.known(new, clock.monotonic_ns()) is None
+        assert not work.too_old(new, clock.now_ns(), clock.monotonic_ns(), LIMIT_NS)
+        work.finish(new, work.look(new), None)
 
 
 def the_file_in(folder: Path) -> Path:
