@@ -96,6 +96,29 @@ async def reaches(playing: Locator, seconds: float) -> None:
 
 
 @dataclass
+class Notices:
+    """What the page has said in notices, which go after some seconds."""
+
+    page: Page
+
+    async def told(self, text: str) -> None:
+        async def so() -> bool:
+            return any(text in notice for notice in await self.page.evaluate("window.noted"))
+
+        await until(so, f"the page says {text!r}")
+
+
+async def noted(page: Page) -> Notices:
+    """Note every notice that the page shows from now on."""
+    await page.evaluate("""() => {
+      window.noted = [];
+      const note = (changes) => changes.forEach(({ addedNodes }) => addedNodes.forEach((each) => window.noted.push(each.innerText)));
+      new MutationObserver(note).observe(document.getElementById("toasts"), { childList: true });
+    }""")
+    return Notices(page)
+
+
+@dataclass
 class Late:
     """Answers that are on their way to the page: as of when they were asked for, there when the test says so."""
 
