@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sqlalchemy import ColumnElement, and_, func, inspect, or_, select
+from sqlalchemy import ColumnElement, Table, and_, func, inspect, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.alarms.adapters.deliveries import DEAD, DELIVERED, QUEUED
-from services.alarms.adapters.page import DAY_S
-from services.alarms.adapters.tables import alarms, deliveries, events
+from services.alarms.adapters.page import DAY_S, REACHED
+from services.alarms.adapters.tables import alarms, deliveries, events, marks
 from services.alarms.core.lifecycle import TRANSITIONS
 from shared.config.site import SiteConfig
 from shared.db.engine import READ_ONLY, create_engine, database_url
@@ -34,17 +34,29 @@ async def check(site: SiteConfig, data_dir: Path, now_ns: int) -> list[str]:
     try:
         async with engine.connect() as plain:
             connection = await plain.execution_options(**{READ_ONLY: True})
-            if not await connection.run_sync(lambda sync: inspect(sync).has_table(alarms.name)):
+            if not await _has(connection, alarms):
                 return []  # stopped before its first start was through
+            aged_ns = max(now_ns, await _reached_ns(connection))
             return [
                 *await _alarms(connection),
-                *await _hits(connection, now_ns - seconds_to_ns(site.alarms.keep_events_days * DAY_S)),
+                *await _hits(connection, aged_ns - seconds_to_ns(site.alarms.keep_events_days * DAY_S)),
                 *await _deliveries(connection),
             ]
     except DATABASE_ERRORS as error:
         return [f"the alarm book cannot be read: {brief(error)}"]
     finally:
         await engine.dispose()
+
+
+async def _has(connection: AsyncConnection, table: Table) -> bool:
+    return await connection.run_sync(lambda sync: inspect(sync).has_table(table.name))
+
+
+async def _reached_ns(connection: AsyncConnection) -> int:
+    """By which time events were forgotten, which is later than now where the clock was ahead; 0 in the book of an older version."""
+    if not await _has(connection, marks):
+        return 0
+    return (await connection.execute(select(marks.c.at_ns).where(marks.c.name == REACHED))).scalar_one_or_none() or 0
 
 
 async def _alarms(connection: AsyncConnection) -> list[str]:

@@ -17,6 +17,7 @@ from sqlalchemy import Connection
 from services.alarms.adapters.book import Book
 from services.alarms.adapters.rows import Delivery
 from services.alarms.adapters.tables import metadata
+from services.alarms.check import check
 from services.alarms.core import anti_dither
 from services.alarms.core.linkage import LogEntry
 from services.alarms.core.record import Alarm
@@ -26,22 +27,31 @@ from shared.domain.clock import NS_PER_S, ManualClock
 from shared.domain.errors import CatalogueError, CatalogueUnavailable
 from shared.messages import AlarmState, EventKind, EventPhase
 from shared.topics import ALARMS
-from tests.support.alarms import event
+from tests.support.alarms import event, site_config
 
 BASE_NS = 1_700_000_000 * NS_PER_S
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    config = DatabaseConfig()
-    if request.param == "postgresql":
-        config = DatabaseConfig(url=SecretStr(request.getfixturevalue("postgres").database()))
-    return database_url(config, tmp_path, "alarms")
+def database(request: pytest.FixtureRequest) -> DatabaseConfig:
+    if request.param == "sqlite":
+        return DatabaseConfig()
+    return DatabaseConfig(url=SecretStr(request.getfixturevalue("postgres").database()))
 
 
 @pytest.fixture
-async def book(url: str) -> AsyncIterator[Book]:
-    book = Book(create_engine(url), ManualClock(BASE_NS))
+def url(database: DatabaseConfig, tmp_path: Path) -> str:
+    return database_url(database, tmp_path, "alarms")
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock(BASE_NS)
+
+
+@pytest.fixture
+async def book(url: str, clock: ManualClock) -> AsyncIterator[Book]:
+    book = Book(create_engine(url), clock)
     await book.open()
     yield book
     await book.close()
@@ -188,7 +198,7 @@ async def test_messages_leave_in_the_order_in_which_they_were_written(book: Book
         assert [row[0] for row in await page.unpublished(10)] == [rows[1][0], rows[2][0]]
 
 
-async def test_what_is_old_is_forgotten_also_what_never_ends_but_not_what_lasts(book: Book) -> None:
+async def test_what_is_old_is_forgotten_also_what_never_ends_but_not_what_lasts(book: Book, clock: ManualClock) -> None:
     keep, day_s = AlarmsConfig(keep_events_days=10, keep_log_days=5, keep_days=20), 24 * 3600
     lasting = alarm_at(0)
     over = alarm_at(1, 2, state=AlarmState.ENDED, live=frozenset(), end_ns=BASE_NS)
@@ -207,8 +217,9 @@ async def test_what_is_old_is_forgotten_also_what_never_ends_but_not_what_lasts(
         await page.note([LogEntry(BASE_NS, "cam1", "", "old"), LogEntry(BASE_NS + 8 * day_s * NS_PER_S, "cam1", "", "new")])
 
     async def left(after_days: int) -> set[str]:
+        clock.advance(after_days * day_s - (clock.now_ns() - BASE_NS) / NS_PER_S)
         async with book.write() as page:
-            await page.prune(BASE_NS + after_days * day_s * NS_PER_S, keep)
+            await page.prune(clock.now_ns(), keep)
         async with book.read() as page:
             return {name for name, (message, _) in events.items() if await page.seen(message.event_id) is not None}
 
@@ -220,6 +231,51 @@ async def test_what_is_old_is_forgotten_also_what_never_ends_but_not_what_lasts(
     assert await left(21) == {"of an alarm that lasts"}
     async with book.read() as page:
         assert await page.search() == [lasting]
+
+
+async def test_a_clock_that_is_ahead_for_a_while_makes_nothing_be_forgotten(book: Book, url: str, clock: ManualClock) -> None:
+    keep, day_s = AlarmsConfig(), 24 * 3600
+    alarms = [alarm_at(n, state=AlarmState.ENDED, live=frozenset(), end_ns=BASE_NS) for n in range(3)]
+
+    async def left(book: Book) -> int:
+        async with book.write() as page:
+            await page.prune(clock.now_ns(), keep)
+            return len(await page.search())
+
+    async with book.write() as page:
+        for alarm in alarms:
+            await page.save_alarm(alarm, None, new=True)
+    assert await left(book) == 3
+    clock.jump(400 * day_s)
+    clock.advance(3600)
+    assert await left(book) == 3
+    again = Book(create_engine(url), clock)  # a start with the clock still ahead
+    assert await left(again) == 3
+    clock.jump(-400 * day_s)
+    assert await left(again) == 3
+    clock.advance(366 * day_s)  # they are forgotten when their time has come
+    assert await left(again) == 0
+    await again.close()
+
+
+async def test_events_that_were_forgotten_while_the_clock_was_ahead_are_not_missing(
+    book: Book, database: DatabaseConfig, clock: ManualClock, tmp_path: Path
+) -> None:
+    site, hour_s = site_config(database=database), 3600
+    over = alarm_at(0, state=AlarmState.ENDED, live=frozenset(), end_ns=BASE_NS)
+    async with book.write() as page:
+        await page.save_alarm(over, None, new=True)
+        await page.save_event(event("1 at 0", 0, EventPhase.ENDED, base_ns=BASE_NS), over.alarm_id, new=True)
+    clock.advance((site.alarms.keep_events_days * 24 - 1) * hour_s)
+    for set_s in (0, 400 * 24 * hour_s):
+        clock.jump(set_s)
+        clock.advance(hour_s / 10)
+        async with book.write() as page:
+            await page.prune(clock.now_ns(), site.alarms)
+        clock.jump(-set_s)
+    async with book.read() as page:
+        assert await page.search_events() == []
+    assert await check(site, tmp_path, clock.now_ns()) == []
 
 
 async def test_writers_at_once_wait_for_each_other(book: Book) -> None:

@@ -37,6 +37,7 @@ class Book:
         self._writing = asyncio.Lock()  # SQLite has one writer: queueing here is fair, its busy timeout is not
         self._settling = asyncio.Lock()
         self._doubtful = False
+        self._aged_ns = clock.monotonic_ns()
         #: Called when the book is back, before anything is tried again: the end of a transaction may not have been heard of.
         self.on_return: Callable[[], Awaitable[None]] | None = None
         #: Why the book cannot be used now; empty: it can.
@@ -74,7 +75,7 @@ class Book:
         async with self._writing:
             try:
                 async with self._engine.begin() as connection:
-                    yield Page(connection)
+                    yield Page(connection, self._ran_ns)
             except DATABASE_ERRORS as error:
                 raise self._failed(error) from error
         self._succeeded()
@@ -89,7 +90,7 @@ class Book:
         """
         try:
             async with self._engine.connect() as plain:
-                yield Page(await plain.execution_options(**{READ_ONLY: True}))
+                yield Page(await plain.execution_options(**{READ_ONLY: True}), self._ran_ns)
         except DATABASE_ERRORS as error:
             raise self._failed(error) from error
         self._succeeded()
@@ -126,6 +127,11 @@ class Book:
                 if self.on_return is not None:
                     await self.on_return()
                 self._doubtful = False
+
+    def _ran_ns(self) -> int:
+        """How long we have run since this was asked last, whatever was done to the wall clock meanwhile."""
+        before_ns, self._aged_ns = self._aged_ns, self._clock.monotonic_ns()
+        return self._aged_ns - before_ns
 
     def _succeeded(self) -> None:
         if self.trouble:

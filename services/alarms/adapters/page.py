@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from sqlalchemy import Select, delete, desc, exists, func, insert, or_, select, update
@@ -10,7 +10,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.alarms.adapters.deliveries import Deliveries
 from services.alarms.adapters.rows import alarm_of, alarm_row
-from services.alarms.adapters.tables import alarms, events, log, outbox
+from services.alarms.adapters.tables import alarms, events, log, marks, outbox
+from services.alarms.core.forgetting import reached_ns
 from services.alarms.core.handling import SeenEvent
 from services.alarms.core.linkage import LogEntry
 from services.alarms.core.record import Alarm
@@ -22,14 +23,20 @@ from shared.topics import Topic
 #: Records looked at for anti-dither: more than ever are open at once for one rule.
 _NEAR_RECORDS = 64
 DAY_S = 24 * 3600
+#: The mark of the time by which old things are forgotten.
+REACHED = "reached"
 
 
 class Page(Deliveries):
-    """The book within one transaction."""
+    """The book within one transaction.
 
-    def __init__(self, connection: AsyncConnection) -> None:
+    Args:
+        ran_ns: how long we have run since it was asked last; only `prune` asks.
+    """
+
+    def __init__(self, connection: AsyncConnection, ran_ns: Callable[[], int]) -> None:
         super().__init__(connection)
-        self._connection = connection
+        self._connection, self._ran_ns = connection, ran_ns
 
     # -- events
 
@@ -179,8 +186,9 @@ class Page(Deliveries):
 
     async def prune(self, now_ns: int, keep: AlarmsConfig) -> None:
         """Forget what is older than its time. An event that never ends (a day's count) counts from its latest message; those of an alarm
-        that lasts stay.
+        that lasts stay. A clock that is ahead for a while makes little be forgotten: `core/forgetting.py`.
         """
+        now_ns = min(now_ns, await self._reached_ns(now_ns))
         events_ns = now_ns - seconds_to_ns(keep.keep_events_days * DAY_S)
         of_lasting = exists().where(alarms.c.alarm_id == events.c.alarm_id, alarms.c.due_ns.is_not(None))
         for statement in (
@@ -190,3 +198,11 @@ class Page(Deliveries):
         ):
             await self._connection.execute(statement)
         await self.prune_deliveries(events_ns)
+
+    async def _reached_ns(self, now_ns: int) -> int:
+        """Move the mark of the time that the book has reached."""
+        before_ns = (await self._connection.execute(select(marks.c.at_ns).where(marks.c.name == REACHED))).scalar_one_or_none()
+        at_ns = reached_ns(now_ns, before_ns, self._ran_ns())
+        new = self._insert(marks).values(name=REACHED, at_ns=at_ns)
+        await self._connection.execute(new.on_conflict_do_update(index_elements=[marks.c.name], set_={"at_ns": at_ns}))
+        return at_ns

@@ -110,6 +110,14 @@ outbox = Table(
     Column("body", Text, nullable=False),
 )
 
+#: One time per name, UTC nanoseconds.
+marks = Table(
+    "marks",
+    metadata,
+    Column("name", String(32), primary_key=True),
+    Column("at_ns", BigInteger, nullable=False),
+)
+
 #: The system log.
 log = Table(
     "log",
