@@ -25,7 +25,7 @@ def record(s: stand.Stand, folder: Path, *, ago_s: int = 120) -> int:
 
 
 def two_files(s: stand.Stand, folder: Path) -> int:
-    """Two files of 3 s, ten minutes apart. The alarm `first` plays from the beginning of one, `second` from 1 s of the other. The start, ns."""
+    """Two files of 3 s, ten minutes apart. Alarm `first` plays from the beginning of one, `second` from 1 s of the other. The start, ns."""
     start_ns = s.clock.now_ns() - 1800 * NS_PER_S
     _film(s, folder, start_ns, {0: "general", 600: "general"})
     for name, moment_s in (("first", 3), ("second", 604)):
