@@ -1,11 +1,12 @@
-"""The page on a computer whose clock is not the recorder's."""
+"""The page on a computer whose clock is not the recorder's, and what a recorder's clock that was set back leaves."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
-from playwright.async_api import expect
+from playwright.async_api import Request, expect
 
 from shared.domain.clock import NS_PER_S
 from tests.unit.console import stand
@@ -35,3 +36,24 @@ async def test_it_goes_by_the_recorders_clock(tmp_path: Path, ahead_s: int) -> N
             await expect(page.locator(".stage.playing h2")).to_have_text("Gate")
             await reaches(page.locator(PLAYING), 0.5)
             assert await page.locator(PLAYING).evaluate("video => video.currentTime") >= 29, "a minute ago is 30 s into it, or later"
+
+
+async def test_what_was_recorded_twice_is_played_once_through(tmp_path: Path) -> None:
+    """The clock was set back: the files of the second time begin within those of the first."""
+    async with stand.running(tmp_path) as s:
+        start_ns = s.clock.now_ns() // NS_PER_S * NS_PER_S - 600 * NS_PER_S
+        for name, at_s in (("first0", 0), ("first1", 3), ("second0", 1.5), ("second1", 4.5)):
+            s.answers.recordings.append(stand.recording(name, "gate", start_ns + round(at_s * NS_PER_S), 3))
+            s.answers.files[name] = stand.write_mp4(tmp_path / f"{name}.mp4", 3)
+        played: list[str] = []
+
+        def asked(request: Request) -> None:
+            found = re.search(r"/api/recordings/(\w+)/media", request.url)
+            if found and found[1] not in played:
+                played.append(found[1])
+
+        async with browsing(s) as page:
+            page.on("request", asked)
+            await page.goto(f"{s.console.url}/?channel=gate&at_ns={start_ns}")
+            await expect(page.locator(".screen-note")).to_contain_text("This is the newest footage")
+        assert played == ["first0", "first1", "second1"], "the rest of the second time begins where the first ends"

@@ -24,6 +24,10 @@ const BEFORE_EDGE_S = 2;
 
 const lengthS = (file) => (file.end_ns - file.start_ns) / 1e9;
 
+/** What is to be played when playback is at `ms`: what begins nearest. After the clock was set back a time may have been recorded twice. */
+const nearest = (files, ms) => files.reduce((best, file) => (best && Math.abs(msOf(best.start_ns) - ms) <= Math.abs(msOf(file.start_ns) - ms) ? best : file), undefined);
+const after = (file, files) => nearest(files.filter((each) => each.id !== file.id && each.end_ns > file.end_ns), msOf(file.end_ns));
+
 export class Player {
   #channel = null;
   #file = null; // what plays; null while something is looked for
@@ -98,7 +102,7 @@ export class Player {
     }
     const gap = msOf(file.start_ns) - ms;
     if (gap > GAP_MS) this.actions.toasts.show("Gap in the recording", `Playback goes on ${durationText(gap)} later, at ${timeText(msOf(file.start_ns))}.`);
-    this.#show(file, Math.max(0, -gap / 1000), files[1]);
+    this.#show(file, Math.max(0, -gap / 1000), after(file, files));
   }
 
   /** A moment that is not stored yet: footage reaches storage some seconds after it was seen. */
@@ -185,14 +189,15 @@ export class Player {
     const again = () => { if (this.video.ended) this.#ended(); }; // unless someone went back meanwhile
     const files = await this.#files(end, run, again);
     if (!files || !this.video.ended) return;
-    const file = files.find((each) => each.id !== this.#file.id || msOf(each.end_ns) - end > (each.open ? GROWN_MS : REST_MS));
+    const grown = files.find((each) => each.id === this.#file.id && msOf(each.end_ns) - end > (each.open ? GROWN_MS : REST_MS));
+    const file = grown ?? nearest(files.filter((each) => each.id !== this.#file.id), end);
     if (!file) {
       this.#say("This is the newest footage", "Waiting for more to be recorded.", "light");
       this.#later(run, EDGE_RETRY_MS, again);
       return;
     }
-    const next = files[files.indexOf(file) + 1];
-    if (file.id === this.#file.id) { // it has grown since it was fetched
+    const next = after(file, files);
+    if (grown) { // it has grown since it was fetched
       this.#show(file, (end - msOf(file.start_ns)) / 1000, next);
       return;
     }
