@@ -155,6 +155,24 @@ async def test_alarms_are_found_by_time_channel_kind_and_state(book: Book) -> No
         assert await page.count_open() == 1
         assert await page.records("cam2", "line", BASE_NS + 64 * NS_PER_S, 5 * NS_PER_S) == [over]
         assert await page.records("cam2", "line", BASE_NS + 65 * NS_PER_S, 5 * NS_PER_S) == []
+        assert await page.records("cam2", "line", BASE_NS + 56 * NS_PER_S, 5 * NS_PER_S) == [over]
+        assert await page.records("cam2", "line", BASE_NS + 55 * NS_PER_S, 5 * NS_PER_S) == []
+        assert await page.records("cam2", "line", 2**63 - 1, 5 * NS_PER_S) == []
+
+
+@pytest.mark.parametrize("lasting_s", [0, -3600], ids=["begun now", "that goes on for an hour"])
+async def test_the_alarm_that_lasts_is_near_however_many_others_the_rule_has(book: Book, lasting_s: int) -> None:
+    over: dict[str, Any] = {"state": AlarmState.ENDED, "live": frozenset(), "end_ns": BASE_NS}
+    lasting = alarm_at(lasting_s)
+    async with book.write() as page:
+        await page.save_alarm(lasting, BASE_NS, new=True)
+        for n in range(1, 100):
+            await page.save_alarm(alarm_at(24 * 3600 + 10 * n, **over), None, new=True)  # the clock was a day ahead
+            await page.save_alarm(alarm_at(n / 100, **over), None, new=True)
+    async with book.read() as page:
+        near = await page.records("cam1", "line", BASE_NS + 4 * NS_PER_S, 5 * NS_PER_S)
+    assert near[0] == lasting
+    assert all(alarm.start_ns < BASE_NS + NS_PER_S for alarm in near)
 
 
 async def test_a_message_is_queued_once_and_stays_in_order(book: Book) -> None:

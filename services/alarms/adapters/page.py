@@ -98,10 +98,12 @@ class Page(Deliveries):
         return next(iter(await self._alarms(select(alarms).where(alarms.c.alarm_id == alarm_id))), None)
 
     async def records(self, channel: str, source: str, near_ns: int, period_ns: int) -> list[Alarm]:
-        """The alarms of a source that a moment may belong to: those that last, and those that ended less than a period before it."""
+        """The alarms of a source that a moment may belong to: those that last, first, and those that ended less than a period before it.
+        None that begins a period after it: there may be any number of them, from when the clock was ahead.
+        """
         near = or_(alarms.c.due_ns.is_not(None), alarms.c.last_ns > near_ns - period_ns)
-        query = select(alarms).where(alarms.c.channel == channel, alarms.c.source == source, near)
-        return await self._alarms(query.order_by(desc(alarms.c.last_ns)).limit(_NEAR_RECORDS))
+        query = select(alarms).where(alarms.c.channel == channel, alarms.c.source == source, near, alarms.c.start_ns - period_ns < near_ns)
+        return await self._alarms(query.order_by(alarms.c.due_ns.is_(None), desc(alarms.c.last_ns)).limit(_NEAR_RECORDS))
 
     async def due(self, now_ns: int, limit: int = 256) -> list[Alarm]:
         """Alarms that the timers must look at, the longest due first. Those handled in the future too: the clock was set back."""
