@@ -31,6 +31,9 @@ REMEMBERED_FRAMES = 64
 #: missed. Catching up takes no longer either: a worker that has too much to do must not stay behind for good.
 CATCH_UP_NS = 60 * NS_PER_S
 
+#: A capture time that goes back by no more than this is steered (docs/design/time.md); by more, a clock was set back.
+SET_BACK_NS = 1 * NS_PER_S
+
 #: Sessions remembered per channel: more than a camera can have within what is read again.
 REMEMBERED_SESSIONS = 64
 
@@ -108,9 +111,11 @@ class ChannelWork:
         if self._looked is not None and self._looked[0] == key:
             return self._looked[1]
         grey = luma(frame.picture)
-        if frame.capture_ns <= self.analysis.time_ns:  # the camera's clock was set back
+        time_ns = max(frame.capture_ns, self.analysis.time_ns + 1)  # while it is steered back, time stands still
+        if time_ns - frame.capture_ns > SET_BACK_NS:
             self.interrupt()
-        self._looked = (key, self.analysis.look(grey, frame.capture_ns))
+            time_ns = frame.capture_ns
+        self._looked = (key, self.analysis.look(grey, time_ns))
         return self._looked[1]
 
     def finish(self, frame: FrameMessage, look: Look, seen: Seen | None) -> Out:
