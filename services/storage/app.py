@@ -20,6 +20,7 @@ from services.storage.adapters.archive import Archive
 from services.storage.adapters.buckets import Buckets
 from services.storage.adapters.catalogue import Catalogue
 from services.storage.adapters.cleaner import Cleaner
+from services.storage.adapters.kept_clock import KeptClock
 from services.storage.adapters.layout import Layout
 from services.storage.adapters.ledger import Ledger, Usage
 from services.storage.adapters.locks import Locks
@@ -166,7 +167,7 @@ class StorageService:
         self._snapshots = Snapshots(self.catalogue, self.buckets, self._ledger)
         self._cleaner = Cleaner(
             self._layout, self.catalogue, self._archive, self._snapshots, self._ledger, self._notices, clock, limits_of(site),
-            objects_on_disk=isinstance(site.objects, LocalObjects),
+            KeptClock(self._layout, clock), objects_on_disk=isinstance(site.objects, LocalObjects),
         )  # fmt: skip
         self.shelf = self.catalogue.for_people()
         self.reader = Reader(self._layout, self.shelf, self.buckets)
@@ -226,7 +227,7 @@ class StorageService:
             return Health(False, self.not_ready, details)
         failed = [loop.name for loop in self._supervisor.loops if not loop.running and loop.name not in _ONCE]
         ok = not failed and self._intake.check_progress() and not self._notices.holds("storage.full")
-        details |= {"segments": self._intake.segments, "open_files": self._writer.open_files}
+        details |= {"segments": self._intake.segments, "open_files": self._writer.open_files, "sweeps": self._cleaner.sweeps}
         details |= {source: redact(text) for source, text in self._notices.texts().items()}  # who is away, for one
         if self._notices.holds(SOURCE):
             details["objects"] = redact(self._reach.trouble)

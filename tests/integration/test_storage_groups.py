@@ -14,6 +14,7 @@ from shared.domain.clock import NS_PER_S
 from shared.messages import ActionKind, ActionPhase, RecordingChange
 from shared.topics import ACTIONS, EVENTS, RECORDINGS
 from tests.support.segments import START_NS, Feed, payloads
+from tests.support.set_clock import SetClock, a_day_goes_by
 from tests.support.storing import MIB, Storing, command, next_of, objects_of, site, storing, until
 
 pytestmark = [pytest.mark.integration, pytest.mark.servers, pytest.mark.timeout(1500)]  # the first run builds the server
@@ -144,7 +145,9 @@ async def test_a_channel_changes_its_group_while_it_records_and_the_old_one_stay
         assert await check(before, folder, deep=True) == []
         expired = before.model_dump()
         expired["channels"][0]["recording"]["keep_days"] = 1
-        async with storing(folder, SiteConfig.model_validate(expired | {"objects": objects})) as store:
+        clock = SetClock()
+        async with storing(folder, SiteConfig.model_validate(expired | {"objects": objects}), clock) as store:
+            await a_day_goes_by(store, clock)
 
             async def gone() -> bool:
                 return await keys(store, "kept") == [] == await keys(store, "recordings")

@@ -18,6 +18,7 @@ from shared.domain.clock import NS_PER_S
 from shared.messages import ActionKind, ActionPhase
 from shared.topics import ACTIONS
 from tests.support.segments import START_NS, Feed
+from tests.support.set_clock import SetClock, a_day_goes_by
 from tests.support.storing import Storing, command, next_of, objects_of, site, storing, until
 
 pytestmark = [pytest.mark.integration, pytest.mark.servers, pytest.mark.timeout(1500)]  # the first run builds the server
@@ -117,7 +118,9 @@ async def test_listed_again_recordings_are_overwritten_oldest_first(tmp_path: Pa
     await fill(folder, site("door", "yard", storage={"file_s": 4}))
     forget(folder)
     config = site("door", "yard", storage={"file_s": 4}, recording={"keep_days": 1})
-    async with storing(folder, config) as store:  # by today's clock that footage is old
+    clock = SetClock()
+    async with storing(folder, config, clock) as store:  # by today's clock that footage is old
+        await a_day_goes_by(store, clock)
 
         async def gone() -> bool:
             return [recording["locked"] for recording in await store.recordings()] == [True] and not (

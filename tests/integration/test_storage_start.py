@@ -17,6 +17,7 @@ from shared.messages import ActionKind, ActionPhase
 from shared.topics import ACTIONS
 from tests.support.postgres import PostgresServer
 from tests.support.segments import START_NS, Feed
+from tests.support.set_clock import SetClock, a_day_goes_by
 from tests.support.storing import Storing, command, next_of, of_service, on_bus, site, storing, until
 
 pytestmark = pytest.mark.integration
@@ -121,20 +122,22 @@ async def test_channels_that_the_site_names_no_more_still_expire(tmp_path: Path)
     """By what was last asked for them; a channel that was never to expire stays."""
     old = site("door", "yard", recording={"keep_days": 1000})
     old = old.model_copy(update={"channels": (*old.channels, *site("gate").channels)})
-    async with storing(tmp_path, old) as store:
+    clock = SetClock()
+    async with storing(tmp_path, old, clock) as store:
         await store.keep(*(message for n, name in enumerate(("door", "yard", "gate"), 1) for message in Feed(name, n).take(3)))
     shorter = site("door", "yard", recording={"keep_days": 1})
     shorter = shorter.model_copy(update={"channels": shorter.channels[1:]})  # without door, and yard is kept for a day
-    async with storing(tmp_path, shorter) as store:
+    async with storing(tmp_path, shorter, clock) as store:
+        await a_day_goes_by(store, clock)
 
         async def kept() -> bool:
             return {r["channel"] for r in await store.recordings()} == {"door", "gate"}
 
         await until(kept, what="yard has expired, door is within its 1000 days, gate stays")
     later = site("door", "yard", recording={"keep_days": 1})
-    async with storing(tmp_path, later):
+    async with storing(tmp_path, later, clock):
         pass
-    async with storing(tmp_path, site("attic")) as store:
+    async with storing(tmp_path, site("attic"), clock) as store:
 
         async def expired() -> bool:
             return [r["channel"] for r in await store.recordings()] == ["gate"]

@@ -36,7 +36,7 @@ def test_rounds_over_a_window_end_where_one_round_over_all_does(
         deletable = [item for item in stored if not item.locked]
         over = [channel for channel, quota in quotas.items() if unlocked[channel] > quota]
         own = [item for channel in over for item in [item for item in deletable if item.channel == channel][:window]]
-        victims = retire(own, limits, 0, unlocked)
+        victims = retire(own, limits, 0, unlocked, settled_ns=0)
         if not victims:
             used: defaultdict[str, int] = defaultdict(int)
             for item in deletable:

@@ -13,6 +13,7 @@ from services.storage import metrics
 from services.storage.adapters import disk
 from services.storage.adapters.archive import Archive
 from services.storage.adapters.catalogue import Catalogue
+from services.storage.adapters.kept_clock import KeptClock
 from services.storage.adapters.layout import Layout
 from services.storage.adapters.ledger import Ledger
 from services.storage.adapters.notices import Notices
@@ -82,16 +83,18 @@ class Cleaner:
         notices: Notices,
         clock: Clock,
         limits: Limits,
+        kept_clock: KeptClock,
         *,
         objects_on_disk: bool,
     ) -> None:
         """`objects_on_disk`: the object store's space is this disk's."""
         self._layout, self._catalogue, self._archive, self._snapshots = layout, catalogue, archive, snapshots
-        self._ledger, self._notices, self._clock = ledger, notices, clock
+        self._ledger, self._notices, self._clock, self._kept_clock = ledger, notices, clock, kept_clock
         self.limits, self._objects_on_disk = limits, objects_on_disk
         self._lock = asyncio.Lock()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="storage-space")
         self._failures = 0
+        self.sweeps = 0  # that have ended
 
     async def stop(self) -> None:
         await asyncio.to_thread(self._thread.shutdown)
@@ -158,6 +161,7 @@ class Cleaner:
             self._failures = 0
             self._notices.clear("retention.stalled")
         await self._watch()
+        self.sweeps += 1
 
     async def settle(self) -> None:
         """Finish deletes that were begun.
@@ -197,8 +201,9 @@ class Cleaner:
             space = await self.space()
             if disk_is_full:  # believe the disk, not its statistics: what has been freed since is all that there is
                 space = replace(space, free_bytes=min(space.free_bytes, limits.min_free_bytes + freed))
-            found = await self._to_retire(refused)
-            victims = retire(found.items, limits, self._clock.now_ns(), self._ledger.unlocked())
+            settled_ns = (await self._kept_clock.look()).settled_ns
+            found = await self._to_retire(refused, settled_ns)
+            victims = retire(found.items, limits, self._clock.now_ns(), self._ledger.unlocked(), settled_ns=settled_ns)
             if not victims:
                 found = await self._of_full_groups(refused)
                 victims = trim(found.items, limits, self._ledger.unlocked_in())
@@ -210,12 +215,12 @@ class Cleaner:
             freed += await self._delete(victims, found, refused)
         return freed
 
-    async def _to_retire(self, refused: _Refused) -> _Found:
+    async def _to_retire(self, refused: _Refused, settled_ns: int) -> _Found:
         """What may have to go whether room is needed or not."""
         now_ns = self._clock.now_ns()
         recordings = await self._catalogue.outdated(
             provisional_before_ns=now_ns - CLAIM_WINDOW_NS,
-            channel_before_ns={channel: now_ns - keep_ns for channel, keep_ns in self.limits.keep_ns.items()},
+            channel_before_ns={channel: settled_ns - keep_ns for channel, keep_ns in self.limits.keep_ns.items()},
             limit=_WINDOW,
             but=refused.recordings,
         )

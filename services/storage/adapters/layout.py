@@ -32,6 +32,11 @@ class Layout:
         return self.open_dir / ".unlisted"
 
     @property
+    def clock(self) -> Path:
+        """What was seen of the machine's clock."""
+        return self.open_dir / ".clock"
+
+    @property
     def ballast(self) -> Path:
         return self.open_dir / ".ballast"
 

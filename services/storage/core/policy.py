@@ -154,9 +154,10 @@ def select(items: Iterable[Item], limits: Limits, space: Space, need_bytes: int,
     Args:
         items: all closed files and snapshots; open files are never chosen.
         need_bytes: how much must fit. Under the stop policy nothing is deleted for it.
+        now_ns: a clock that is right.
     """
     known = list(items)
-    retired = retire(known, limits, now_ns)
+    retired = retire(known, limits, now_ns, settled_ns=now_ns)
     gone = {victim.item.id for victim in retired}
     retired += trim([item for item in known if item.id not in gone], limits)
     gone = {victim.item.id for victim in retired}
@@ -168,14 +169,15 @@ def select(items: Iterable[Item], limits: Limits, space: Space, need_bytes: int,
     return retired + make_room([item for item in known if item.id not in gone], limits, freed, need_bytes)
 
 
-def retire(items: Iterable[Item], limits: Limits, now_ns: int, usage: Mapping[str, int] | None = None) -> list[Victim]:
+def retire(items: Iterable[Item], limits: Limits, now_ns: int, usage: Mapping[str, int] | None = None, *, settled_ns: int) -> list[Victim]:
     """What must go whether room is needed or not: unclaimed, expired, over quota.
 
     Args:
+        settled_ns: the time that footage expires by (`ClockWatch`).
         usage: unlocked bytes per channel where `items` are only some of them (of a channel over its quota: its oldest).
     """
     remaining = sorted((item for item in items if not item.locked), key=_age)
-    victims = _outdated(remaining, limits, now_ns)
+    victims = _outdated(remaining, limits, now_ns, settled_ns)
     gone = {victim.item.id for victim in victims}
     left = None if usage is None else defaultdict(int, usage)
     if left is not None:
@@ -210,13 +212,13 @@ def _age(item: Item) -> tuple[int, str]:
     return item.start_ns, item.id
 
 
-def _outdated(items: Sequence[Item], limits: Limits, now_ns: int) -> list[Victim]:
+def _outdated(items: Sequence[Item], limits: Limits, now_ns: int, settled_ns: int) -> list[Victim]:
     found = []
     for item in items:
         keep_ns = limits.keep_ns.get(item.channel)
         if unclaimed(item.kind, item.end_ns, now_ns):
             found.append(Victim(item, Why.UNCLAIMED))
-        elif keep_ns is not None and now_ns - item.end_ns > keep_ns:
+        elif keep_ns is not None and settled_ns - item.end_ns > keep_ns:
             found.append(Victim(item, Why.EXPIRED))
     return found
 
