@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from zoneinfo import ZoneInfo
 
 import numpy as np
+import pytest
 
 from services.analytics.adapters.tracker import CBIoUTracker
 from services.analytics.core.channel import RESUME_WITHIN_NS, ChannelAnalysis, Fired
@@ -193,3 +194,39 @@ def test_a_threshold_that_is_reached_still_is_said_again_every_minute() -> None:
     for _ in range(130 * 5):
         now_ns = run.show(now_ns)
     assert [(one.event.direction, one.event.phase) for one in run.fired[before:]] == [("stay", EventPhase.UPDATED)] * 2
+
+
+class AheadAndBack:
+    """Taken up while the clock was ahead, which was then put right: whose walk, visit and rest it knows now is of after that."""
+
+    def __init__(self, rule: AnyRule) -> None:
+        before, now_ns = Run([rule]), START_NS
+        for _ in range(5):
+            now_ns = before.show(now_ns)
+        self.run = Run([rule], before.stop())
+        self.run.show(now_ns + 30 * NS_PER_S)
+        self.run._analysis.interrupt()
+        self.now_ns = START_NS - 3600 * NS_PER_S
+
+    def show(self, *people: float, frames: int = 1) -> None:
+        for _ in range(frames):
+            self.now_ns = self.run.show(self.now_ns, *people)
+
+
+def test_who_leaves_the_zone_after_the_clock_was_put_right_has_left_it() -> None:
+    clock = AheadAndBack(ZONE)
+    for _ in range(3):
+        clock.show(0.5, frames=10)
+        clock.show(frames=20)
+    assert clock.run.phases("zone") == [EventPhase.STARTED, EventPhase.ENDED] * 3
+
+
+@pytest.mark.parametrize("rule", [WIRE, DOOR])
+def test_who_was_lost_before_the_line_after_the_clock_was_put_right_is_forgotten(rule: AnyRule) -> None:
+    """Kept in memory for as long as the clock was set back by, and a long way round would be a crossing."""
+    clock = AheadAndBack(rule)
+    for x in (0.3, 0.4):
+        clock.show(x, frames=10)
+        clock.show(frames=20)
+    (saved,) = json.loads(clock.run.stop())["rules"].values()
+    assert saved["state"]["crossings"] == {}

@@ -82,3 +82,12 @@ def test_a_region_that_only_grows_or_trembles_goes_nowhere() -> None:
     assert play(rule(targets=[]), growing) == []
     leaves = regions([Box(0.4 + 0.02 * (index % 2), 0.4, 0.6 + 0.02 * (index % 2), 0.6) for index in range(60)])
     assert play(rule(targets=[]), leaves) == []
+
+
+def test_motion_ends_after_a_restart_while_the_clock_was_ahead() -> None:
+    machine, ahead_ns = rule(), START_NS + 3600 * NS_PER_S
+    machine.resume(ahead_ns)
+    machine.interrupt(ahead_ns)  # it is put right
+    walk = [scene(index, 0.2 + 0.03 * index) for index in range(20)] + [scene(index, None) for index in range(20, 40)]
+    assert [event.phase for event in play(machine, walk) if event.phase is not EventPhase.UPDATED] == [EventPhase.STARTED, EventPhase.ENDED]
+    assert machine.export()["rests"] == {}

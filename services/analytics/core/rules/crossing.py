@@ -86,8 +86,9 @@ class LineCrossings:
         return line.distance(foot) <= ON_LINE or line.crossings(walk.at, foot) != 0
 
     def forget(self) -> None:
-        """Nobody is on the way any more."""
+        """Nobody is on the way any more, and what comes may be earlier than when we resumed."""
         self._walks.clear()
+        self._resumed_ns = 0
 
     def resume(self, time_ns: int) -> None:
         """Nobody could be seen until now: walks are as fresh as they were."""

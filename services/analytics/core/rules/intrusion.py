@@ -129,6 +129,7 @@ class Intrusion:
         return events
 
     def interrupt(self, time_ns: int) -> list[RuleEvent]:
+        self._resumed_ns = 0
         return self.close(time_ns)
 
     def resume(self, time_ns: int) -> list[RuleEvent]:

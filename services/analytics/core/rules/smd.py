@@ -91,6 +91,7 @@ class Smd:
         return self._event.end(time_ns, self._moved_ns)
 
     def interrupt(self, time_ns: int) -> list[RuleEvent]:
+        self._resumed_ns = 0
         return self.close(time_ns)
 
     def resume(self, time_ns: int) -> list[RuleEvent]:
