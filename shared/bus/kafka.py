@@ -10,27 +10,24 @@ import asyncio
 import random
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 import structlog
-from aiokafka import AIOKafkaProducer  # type: ignore[import-untyped]  # aiokafka is untyped
-from aiokafka.errors import KafkaError  # type: ignore[import-untyped]  # as above
+from aiokafka.errors import KafkaError  # type: ignore[import-untyped]  # aiokafka is untyped
 
 from shared.bus.kafka_consumer import KafkaConsumer
-from shared.bus.kafka_settings import OVERHEAD_BYTES, REQUEST_TIMEOUT_MS, STOP_S, foreign_errors, our_error
+from shared.bus.kafka_producer import KafkaProducer
+from shared.bus.kafka_settings import foreign_errors
 from shared.bus.kafka_topics import KafkaTopics
-from shared.bus.port import Position
 from shared.config.services import KafkaBus as KafkaConfig
-from shared.domain.clock import NS_PER_MS, NS_PER_S, Clock
-from shared.domain.errors import BusError, BusUnavailable, ConfigError, MessageTooLarge, UndecodableMessage
-from shared.messages import DeadLetter, Message
-from shared.messages.codec import META, Wire, encode
+from shared.domain.clock import Clock
+from shared.domain.errors import BusError, BusUnavailable, ConfigError, UndecodableMessage
+from shared.messages import DeadLetter
+from shared.messages.codec import META
 from shared.supervise import Supervisor
 from shared.topics import ALL, DEAD_LETTERS, Topic
 
 log = structlog.get_logger(__name__)
-
-M = TypeVar("M", bound=Message)
 
 #: How long `start` waits for the broker, before it goes on and leaves connecting to a loop of its own.
 FIRST_TRY_S = 3.0
@@ -50,7 +47,9 @@ class KafkaBus:
         self._config, self._clock, self._client_id, self._topics = config, clock, client_id, tuple(topics)
         self._where = f"kafka {', '.join(config.brokers)}"
         self._made = KafkaTopics(config, clock, topics, client_id=client_id, where=self._where)
-        self._producer = KafkaProducer(self._where, clock)
+        self._producer = KafkaProducer(
+            self._where, clock, brokers=config.brokers, client_id=client_id, largest_bytes=max(topic.max_message_bytes for topic in topics)
+        )
         self._consumers: set[KafkaConsumer] = set()
         self._supervisor = Supervisor(clock)
         self._ready = asyncio.Event()  # connected, or stopped: nobody waits any longer
@@ -98,6 +97,7 @@ class KafkaBus:
                 self._missing = ""
                 self._ready.set()
                 self._supervisor.spawn("bus.reach", self._reach_loop)
+                self._supervisor.spawn("bus.renew", self._producer.renew_loop)
                 log.info("the bus is connected", brokers=", ".join(self._config.brokers))
             if not tried.done():
                 tried.set_result(None)
@@ -122,7 +122,7 @@ class KafkaBus:
     async def _connect(self) -> None:
         try:
             await self._made.ensure()
-            await self._producer.open(list(self._config.brokers), self._client_id, max(topic.max_message_bytes for topic in self._topics))
+            await self._producer.open()
         except (KafkaError, OSError) as error:
             why = "" if "bootstrap" in str(error) else f": {type(error).__name__}: {error}"
             raise self._no_answer(why) from error
@@ -159,89 +159,3 @@ class KafkaBus:
         log.error("undecodable message goes to the dead letters", origin=origin, reason=str(error))
         letter = DeadLetter(origin=origin, reason=str(error), at_ns=self._clock.now_ns(), meta=meta, raw=record.value or b"")
         await self._producer.publish(DEAD_LETTERS, letter)
-
-
-class KafkaProducer:
-    """A `Producer`; made by `KafkaBus`."""
-
-    def __init__(self, where: str, clock: Clock) -> None:
-        self._where, self._clock = where, clock
-        self._producer: AIOKafkaProducer | None = None
-        self._refused = ""  # why the last message was not acknowledged; empty: it was
-        self._sent_ns: dict[asyncio.Future[Any], int] = {}  # monotonic, oldest first: what is not acknowledged yet
-
-    @property
-    def trouble(self) -> str:
-        """Why messages are not acknowledged; empty: they are."""
-        waits_ns = self._clock.monotonic_ns() - next(iter(self._sent_ns.values()), self._clock.monotonic_ns())
-        late = waits_ns > REQUEST_TIMEOUT_MS * NS_PER_MS
-        return self._refused or (f"{self._where}: messages are not acknowledged for {waits_ns // NS_PER_S} s" if late else "")
-
-    async def reaches(self) -> bool:
-        """Whether a broker answers."""
-        try:
-            async with asyncio.timeout(REQUEST_TIMEOUT_MS / 1000):
-                return self._producer is not None and bool(await self._producer.client.force_metadata_update())
-        except TimeoutError:
-            return False
-
-    async def open(self, brokers: list[str], client_id: str, largest_bytes: int) -> None:
-        producer = AIOKafkaProducer(
-            bootstrap_servers=brokers, client_id=client_id, acks="all", enable_idempotence=True, compression_type=None,
-            max_request_size=largest_bytes + OVERHEAD_BYTES, max_batch_size=OVERHEAD_BYTES, request_timeout_ms=REQUEST_TIMEOUT_MS,
-        )  # fmt: skip
-        try:
-            await producer.start()
-        except BaseException:
-            await producer.stop()
-            raise
-        self._producer = producer
-
-    async def close(self) -> None:
-        producer, self._producer = self._producer, None
-        if producer is not None:
-            try:
-                async with asyncio.timeout(STOP_S):
-                    await producer.stop()
-            except TimeoutError:
-                log.warning("messages were not acknowledged before the end; their senders have been told", where=self._where)
-
-    async def enqueue(self, topic: Topic[M], message: M) -> asyncio.Future[Position]:
-        if self._producer is None:
-            raise BusUnavailable("not connected", where=self._where)
-        wire = encode(message)
-        if len(wire.value) > topic.max_message_bytes:
-            raise MessageTooLarge(f"{len(wire.value)} bytes; the topic takes {topic.max_message_bytes}", where=f"topic {topic.name}")
-        with foreign_errors(self._where):
-            sent = await self._send(self._producer, topic, message, wire)
-        self._sent_ns[sent] = self._clock.monotonic_ns()
-        acknowledged: asyncio.Future[Position] = asyncio.get_running_loop().create_future()
-        sent.add_done_callback(lambda done: self._acknowledge(topic, done, acknowledged))
-        return acknowledged
-
-    async def publish(self, topic: Topic[M], message: M) -> Position:
-        return await (await self.enqueue(topic, message))
-
-    async def _send(self, producer: AIOKafkaProducer, topic: Topic[Any], message: Message, wire: Wire) -> asyncio.Future[Any]:
-        key = topic.key_of(message).encode()
-        sent: asyncio.Future[Any] = await producer.send(
-            topic.name, wire.value, key=key, partition=topic.partition_of(message), headers=list(wire.headers)
-        )
-        return sent
-
-    def _acknowledge(self, topic: Topic[Any], done: asyncio.Future[Any], acknowledged: asyncio.Future[Position]) -> None:
-        self._sent_ns.pop(done, None)
-        if acknowledged.done():  # its owner was cancelled
-            if not done.cancelled():
-                done.exception()
-        elif done.cancelled():
-            acknowledged.set_exception(BusUnavailable("the producer was closed", where=self._where))
-        elif (error := done.exception()) is not None:
-            mapped = our_error(error, self._where)
-            self._refused = str(mapped) if isinstance(mapped, BusUnavailable) else ""
-            acknowledged.set_exception(mapped)
-        else:
-            result, self._refused = done.result(), ""
-            acknowledged.set_result(Position(topic.name, result.partition, result.offset))
-        if not acknowledged.cancelled():
-            acknowledged.exception()  # the owner may have gone: not an error that nobody saw

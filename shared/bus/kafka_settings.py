@@ -9,6 +9,7 @@ from aiokafka.errors import (  # type: ignore[import-untyped]  # aiokafka is unt
     CommitFailedError,
     ConsumerStoppedError,
     IllegalStateError,
+    InvalidTimestampError,
     KafkaError,
     MessageSizeTooLargeError,
     ProducerClosed,
@@ -41,4 +42,7 @@ def our_error(error: BaseException, where: str) -> BusError:
         return MessageTooLarge(str(error), where=where)
     if isinstance(error, CommitFailedError | IllegalStateError | RebalanceInProgressError):
         return PartitionsMoved(str(error), where=where)
+    if isinstance(error, InvalidTimestampError):
+        what, hint = "this machine's clock is too far ahead of the broker's", "set both by the same time server (NTP)"
+        return BusUnavailable(what, where=where, hint=hint)
     return BusUnavailable(f"{type(error).__name__}: {error}", where=where)

@@ -23,6 +23,7 @@ from shared.messages import DeadLetter
 from shared.topics import ALL, DEAD_LETTERS, FRAMES, SEGMENTS
 from tests.contract.bus_contract import DEADLINE_S, BusContract, Topics, event, ids, positions, read
 from tests.support.kafka import KafkaServer
+from tests.support.kafka_topics import settings_of
 from tests.support.waiting import until, until_connected
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
@@ -87,18 +88,6 @@ async def test_topics_are_made_as_declared(broker: KafkaServer) -> None:
     assert settings["segments"]["retention.bytes"] == str(SEGMENTS.retention_bytes)
     assert settings["segments"]["segment.bytes"] == str(128 * 1024 * 1024)
     assert settings["frames"]["retention.ms"] == "120000"
-
-
-async def settings_of(server: KafkaServer, *names: str) -> dict[str, dict[str, str]]:
-    """What topics have of their own, by name."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=server.address)
-    await admin.start()
-    try:
-        answers = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name) for name in names])
-    finally:
-        await admin.close()
-    resources = [resource for answer in answers for resource in answer.resources]
-    return {name: {entry[0]: entry[1] for entry in entries if entry[3] == 1} for _, _, _, name, entries in resources}
 
 
 async def test_what_the_brokers_keep_is_what_the_site_says_also_of_topics_that_exist(own_broker: KafkaServer) -> None:

@@ -34,6 +34,7 @@ from shared.domain.media import VideoCodec
 from shared.messages.media import ChannelState, Discontinuity
 from shared.obs.metrics import REGISTRY
 from tests.support.clips import make_clip
+from tests.support.clocks import SettableClock
 from tests.support.ingest import channel, gapless, ingest, play
 from tests.support.ports import free_port
 from tests.support.rtsp import camera_simulator
@@ -200,16 +201,6 @@ async def test_a_camera_with_a_wrong_clock_is_recorded_by_ours(clip: Path) -> No
             await received.until(lambda r: len(r.segments) >= 3)
             assert abs(received.segments[0].start_ns - started_ns) < seconds_to_ns(10)
             assert gapless(received.segments)
-
-
-class SettableClock(SystemClock):
-    """The machine's clock, which someone sets."""
-
-    def __init__(self) -> None:
-        self.set_by_ns = 0
-
-    def now_ns(self) -> int:
-        return super().now_ns() + self.set_by_ns
 
 
 async def test_our_clock_being_set_begins_a_new_segment_and_is_told(clip: Path) -> None:
