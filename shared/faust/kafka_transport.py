@@ -3,7 +3,7 @@
 Faust's poll waits for the partitions that were not paused when it began, until one of them has something, or a second is over: whoever was
 paused meanwhile waits for it, and where all are paused Faust sleeps that second. With a handful of busy cameras alarms came two seconds
 late. Here a partition that goes on ends the wait. And Faust's requests wait at the broker for 1.5 s, fixed, where topics allow less
-(`Topic.max_wait_ms`).
+(`Topic.max_wait_ms`). What is committed may be offset 0, which Faust passes over when it goes there.
 """
 
 from __future__ import annotations
@@ -25,6 +25,14 @@ class _ConsumerThread(driver.AIOKafkaConsumerThread):
         # Private, and both versions are pinned; tests/contract/test_kafka_transport.py sees when it has no effect any more.
         consumer._fetch_max_wait_ms = transport.max_wait_ms
         return consumer
+
+    async def seek_to_committed(self) -> Any:
+        """aiokafka's own passes over offset 0: then reading goes on from where it was."""
+        committed = await super().seek_to_committed()
+        first = {tp: offset for tp, offset in committed.items() if offset == 0}
+        if first:
+            await self.seek_wait(first)
+        return committed
 
     def look_again(self) -> None:
         """Have a poll that waits look at all partitions that are active now. From another thread."""

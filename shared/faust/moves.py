@@ -94,7 +94,7 @@ async def _rewind(app: Any, times: Mapping[Partition, int]) -> None:
     """Set committed offsets back to the first message published at these times, where that is earlier.
 
     Raises:
-        RebalanceAgain: partitions move again meanwhile; whoever has them next sets them back. (IllegalStateError means the same to Faust.)
+        RebalanceAgain: partitions move again meanwhile; whoever has them next sets them back.
     """
     if not times or not isinstance(app.consumer, ThreadDelegateConsumer):
         return
@@ -108,7 +108,5 @@ async def _rewind(app: Any, times: Mapping[Partition, int]) -> None:
         if first is not None and committed is not None and first.offset < committed:
             back[TP(partition.topic, partition.partition)] = first.offset
             log.info("reading again", topic=partition.topic, partition=partition.partition, messages=committed - first.offset)
-    if back:
-        if not await app.consumer._commit(back):
-            raise RebalanceAgain
-        await app.consumer.seek_wait(back)  # Faust goes to what is committed, but for offset 0: then it stays where the consumer began
+    if back and not await app.consumer._commit(back):
+        raise RebalanceAgain
