@@ -5,7 +5,7 @@ Each is one transaction on the alarm book. What it decided leaves afterwards: we
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
@@ -21,6 +21,7 @@ from services.alarms.core import anti_dither, report
 from services.alarms.core.arming import Arming
 from services.alarms.core.handling import Step, first_step, is_news, later_step
 from services.alarms.core.linkage import Change, LogEntry, Report, consequences, extend_at_ns
+from services.alarms.core.listening import Listening
 from services.alarms.core.place import Place
 from services.alarms.core.record import Alarm
 from shared.config.rules import Linkage
@@ -54,9 +55,9 @@ class Keeper:
         self._dispatcher, self._outbox, self._clock = dispatcher, outbox, clock
         self._settings = settings
         self._lost_after_ns = seconds_to_ns(settings.lost_after_s)
-        self._listening_ns = 0
+        self._listening = Listening()
         self._next_due_ns: int | None = 0
-        self._looked_ns = 0
+        self._was_set = False  # this machine's clock, since the timers looked last
 
     def reconfigure(self, arming: Arming, place: Place, settings: AlarmsConfig) -> None:
         """Go by these from here on; between two transactions. Alarms whose rule is gone end, and do nothing else."""
@@ -66,7 +67,7 @@ class Keeper:
 
     def listen(self) -> None:
         """From now on messages are heard: what was silent before is not lost for that."""
-        self._listening_ns = self._clock.now_ns()
+        self._listening.begin(self._clock.now_ns(), self._clock.monotonic_ns())
 
     async def on_event(self, event: EventMessage) -> None:
         """An event, or more of one. Heard again, it changes nothing. While the book is away it is tried again."""
@@ -102,16 +103,17 @@ class Keeper:
         Raises:
             CatalogueError: the book refused.
         """
-        now_ns = self._clock.now_ns()
-        set_back, self._looked_ns = now_ns < self._looked_ns, now_ns
-        if not set_back and (self._next_due_ns is None or now_ns < self._next_due_ns):
+        now_ns = self._now_ns()
+        was_set = self._was_set
+        if not was_set and (self._next_due_ns is None or now_ns < self._next_due_ns):
             return
         decided = _Decided()
         async with self._book.write() as page:
-            for alarm in await page.due(now_ns):
-                await self._look_at(page, alarm, now_ns, decided)
+            for alarm in await (page.open() if was_set else page.due(now_ns)):
+                await self._look_at(page, anti_dither.waited_from(alarm, now_ns, was_set=was_set), now_ns, decided)
             self._next_due_ns = await page.next_due_ns()
             metrics.OPEN.set(await page.count_open())
+        self._was_set = False
         self._leave(decided)
 
     async def forget_old(self) -> None:
@@ -123,10 +125,16 @@ class Keeper:
         async with self._book.write() as page:
             await page.prune(self._clock.now_ns(), self._settings)
 
+    def _now_ns(self) -> int:
+        """This machine's time. Whether it was set is noted: the timers look at all that lasts then."""
+        now_ns = self._clock.now_ns()
+        self._was_set |= self._listening.look(now_ns, self._clock.monotonic_ns())
+        return now_ns
+
     # -- inside a transaction
 
     async def _handle_event(self, event: EventMessage) -> None:
-        decided, now_ns = _Decided(), self._clock.now_ns()
+        decided, now_ns = _Decided(), self._now_ns()
         async with self._book.write() as page:
             seen = await page.seen(event.event_id)
             if not is_news(event, seen):
@@ -168,9 +176,7 @@ class Keeper:
         self._leave(decided)
 
     async def _look_at(self, page: Page, alarm: Alarm, now_ns: int, decided: _Decided) -> None:
-        alarm = replace(alarm, handled_ns=min(alarm.handled_ns, now_ns))  # the clock was set back: the period is waited from now
-        self._listening_ns = min(self._listening_ns, now_ns)
-        over = anti_dither.due_ns(alarm, self._lost_after_ns, self._listening_ns) <= now_ns
+        over = anti_dither.due_ns(alarm, self._lost_after_ns, self._listening.since_ns) <= now_ns
         step = Step(Change.ENDED, anti_dither.ended(alarm, now_ns)) if over else Step(Change.GOES_ON, alarm)
         await self._carry_out(page, step, now_ns, decided)
 
@@ -231,7 +237,7 @@ class Keeper:
         if not anti_dither.is_open(alarm):
             return None
         extend_ns = extend_at_ns(alarm, linkage)
-        end_ns = anti_dither.due_ns(alarm, self._lost_after_ns, self._listening_ns)
+        end_ns = anti_dither.due_ns(alarm, self._lost_after_ns, self._listening.since_ns)
         return end_ns if extend_ns is None else min(end_ns, extend_ns)
 
     # -- after it

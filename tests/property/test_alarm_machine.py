@@ -15,6 +15,7 @@ from services.alarms.core import anti_dither
 from services.alarms.core.arming import Policy
 from services.alarms.core.handling import SeenEvent, Step, first_step, is_news, later_step
 from services.alarms.core.linkage import Change, consequences
+from services.alarms.core.listening import Listening
 from services.alarms.core.place import Place
 from services.alarms.core.record import Alarm
 from shared.config.rules import Linkage, RecordLinkage
@@ -23,6 +24,9 @@ from shared.messages import ActionKind, AlarmState, EventKind, EventMessage, Eve
 
 PLACE = Place("Site", "recorder", "https://nvr.example", {"cam": (1, "Cam")}, {}, {"station": frozenset(AlarmState)})
 LOST_AFTER_S = 60
+BACK_S = anti_dither.BACK_NS // NS_PER_S
+#: How far a clock is set: about an alarm's length, or far.
+JUMPS = st.sampled_from([20, 90, 600, 3600, 4 * 365 * 86400]).flatmap(lambda s: st.sampled_from([s, -s]))
 LINKAGE = Linkage(record=RecordLinkage(pre_s=3, post_s=12), webhooks=("station",))
 
 
@@ -38,23 +42,28 @@ class ModelAlarm:
     """A record as a plain list of what belongs to it.
 
     Attributes:
-        news_s: when, by the machine's clock, something was heard last.
+        news_s: when, by the machine's clock, something was heard last. `silent_since_s`: by the monotonic clock.
         last_s: capture time of the latest sign.
         lost: it has ended although its events had not.
     """
 
     spans: dict[str, tuple[int, int | None]]
     news_s: int
+    silent_since_s: int
     last_s: int
     ended: bool = False
     lost: bool = False
 
-    def heard(self, at_s: int, now_s: int) -> None:
-        self.news_s, self.last_s = now_s, max(self.last_s, at_s)
+    def heard(self, at_s: int, now_s: int, monotonic_s: int) -> None:
+        self.news_s, self.silent_since_s, self.last_s = now_s, monotonic_s, max(self.last_s, at_s)
 
     @property
     def goes_on(self) -> bool:
         return any(end is None for _, end in self.spans.values())
+
+    def takes(self, at_s: int) -> bool:
+        """Not what comes from before its last sign when nothing of it goes on: time went back since."""
+        return (self.goes_on and not self.ended) or at_s >= self.last_s - BACK_S
 
     def distance(self, at_s: int) -> int:
         first = min(start for start, _ in self.spans.values())
@@ -64,14 +73,18 @@ class ModelAlarm:
 
 
 class AlarmLife(RuleBasedStateMachine):
-    """One rule's events, messages heard twice, late handling, the passing of time, restarts, and events whose end never comes. Seconds;
-    capture time runs `lag` behind the clock.
+    """One rule's events, messages heard twice, late handling, the passing of time, restarts, events whose end never comes, and clocks that
+    are set: this machine's, the one that capture times come from, or both at once. Seconds; capture time runs `lag` behind its clock.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self.now_s = 1000
-        self.listening_s = 1000
+        self.now_s = self.capture_s = 10**9
+        self.monotonic_s = 0
+        self.heard_since_s = 0  # monotonic: when we began to listen
+        self.listening_s = self.now_s
+        self.listening = Listening()
+        self.listening.begin(self.now_s * NS_PER_S, self.monotonic_s * NS_PER_S)
         self.period_s = 5
         self.alarms: dict[str, Alarm] = {}
         self.model: list[tuple[str, ModelAlarm]] = []
@@ -81,6 +94,7 @@ class AlarmLife(RuleBasedStateMachine):
         self.reports: list[tuple[str, AlarmState, int]] = []
         self.spans: dict[str, list[tuple[int, int]]] = {}
         self.count = 0
+        self.look()
 
     def apply(self, step: Step) -> None:
         done = consequences(step.alarm, LINKAGE, step.change, PLACE, self.now_s * NS_PER_S)
@@ -98,24 +112,26 @@ class AlarmLife(RuleBasedStateMachine):
 
     def start(self, lag_s: int) -> str:
         self.count += 1
-        event_id, at_s = f"event-{self.count}", self.now_s - lag_s
+        event_id, at_s = f"event-{self.count}", self.capture_s - lag_s
         event = message(event_id, EventPhase.STARTED, at_s, at_s)
         assert is_news(event, None)
         step = first_step(event, Policy(self.period_s * NS_PER_S, LINKAGE), list(self.alarms.values()), self.now_s * NS_PER_S)
         assert step is not None
-        near = [(model.distance(at_s), -index) for index, (_, model) in enumerate(self.model)]
+        near = [(model.distance(at_s), -index) for index, (_, model) in enumerate(self.model) if model.takes(at_s)]
         if near and min(near)[0] < self.period_s:
             assert step.change is Change.HIT
             model = dict(self.model)[step.alarm.alarm_id]
             assert model.distance(at_s) == min(near)[0]
+            if model.ended:
+                assert -BACK_S <= at_s - model.last_s < self.period_s, "nobody is swallowed by an alarm of another time"
             for name, (start_s, end_s) in model.spans.items():  # of what was lost, only the new one goes on
                 model.spans[name] = (start_s, start_s if end_s is None and model.lost else end_s)
             model.spans[event_id], model.ended, model.lost = (at_s, None), False, False
         else:
             assert step.change is Change.RAISED
-            model = ModelAlarm({event_id: (at_s, None)}, self.now_s, at_s)
+            model = ModelAlarm({event_id: (at_s, None)}, self.now_s, self.monotonic_s, at_s)
             self.model.append((step.alarm.alarm_id, model))
-        model.heard(at_s, self.now_s)
+        model.heard(at_s, self.now_s, self.monotonic_s)
         self.apply(step)
         self.seen[event_id] = SeenEvent(event.at_ns, False, step.alarm.alarm_id)
         self.live[event_id] = (at_s, step.alarm.alarm_id)
@@ -134,14 +150,14 @@ class AlarmLife(RuleBasedStateMachine):
     @rule(data=st.data())
     def ends(self, data: st.DataObject) -> None:
         event_id = data.draw(st.sampled_from(sorted(self.live)))
-        self.end(event_id, max(self.live[event_id][0], self.now_s))
+        self.end(event_id, max(self.live[event_id][0], self.capture_s))
 
     @precondition(lambda self: self.live)
     @rule(data=st.data())
     def goes_on(self, data: st.DataObject) -> None:
         event_id = data.draw(st.sampled_from(sorted(self.live)))
         start_s, alarm_id = self.live[event_id]
-        at_s = max(start_s, self.now_s)
+        at_s = max(start_s, self.capture_s)
         event = message(event_id, EventPhase.UPDATED, start_s, at_s)
         if not is_news(event, self.seen[event_id]):
             return
@@ -151,7 +167,7 @@ class AlarmLife(RuleBasedStateMachine):
             for name, (start, end) in model.spans.items():
                 model.spans[name] = (start, start if end is None else end)
         model.spans[event_id], model.ended, model.lost = (start_s, None), False, False
-        model.heard(at_s, self.now_s)
+        model.heard(at_s, self.now_s, self.monotonic_s)
         self.apply(step)
         self.seen[event_id] = SeenEvent(event.at_ns, False, alarm_id)
 
@@ -159,8 +175,10 @@ class AlarmLife(RuleBasedStateMachine):
     def restart(self, seconds: int) -> None:
         """All that is left is in the book, and while the service was off it heard nothing."""
         self.alarms = {name: alarm_of(cast(Any, json.loads(json.dumps(alarm_row(alarm))))) for name, alarm in self.alarms.items()}
-        self.now_s += seconds
-        self.listening_s = self.now_s
+        self.pass_time(seconds)
+        self.listening = Listening()
+        self.listening.begin(self.now_s * NS_PER_S, self.monotonic_s * NS_PER_S)
+        self.listening_s, self.heard_since_s = self.now_s, self.monotonic_s
         self.look()
 
     def end(self, event_id: str, at_s: int) -> None:
@@ -171,7 +189,7 @@ class AlarmLife(RuleBasedStateMachine):
         self.seen[event_id] = SeenEvent(event.at_ns, True, alarm_id)
         model = dict(self.model)[alarm_id]
         model.spans[event_id] = (start_s, at_s)
-        model.heard(at_s, self.now_s)
+        model.heard(at_s, self.now_s, self.monotonic_s)
 
     @precondition(lambda self: self.seen)
     @rule(data=st.data())
@@ -186,16 +204,52 @@ class AlarmLife(RuleBasedStateMachine):
 
     @rule(seconds=st.integers(1, 20) | st.integers(LOST_AFTER_S - 1, LOST_AFTER_S + 1))
     def time_passes(self, seconds: int) -> None:
-        self.now_s += seconds
+        self.pass_time(seconds)
         self.look()
+
+    @rule(seconds=JUMPS)
+    def the_clock_is_set(self, seconds: int) -> None:
+        """Of a recorder in one machine: capture times jump with it."""
+        self.now_s, self.capture_s = self.now_s + seconds, self.capture_s + seconds
+        self.listening_s = self.now_s
+        self.look()
+
+    @rule(seconds=JUMPS)
+    def our_clock_is_set(self, seconds: int) -> None:
+        self.now_s += seconds
+        self.listening_s = self.now_s
+        self.look()
+
+    @rule(seconds=JUMPS)
+    def the_clock_of_capture_times_is_set(self, seconds: int) -> None:
+        self.capture_s += seconds
+
+    def pass_time(self, seconds: int) -> None:
+        self.now_s, self.capture_s, self.monotonic_s = self.now_s + seconds, self.capture_s + seconds, self.monotonic_s + seconds
+
+    def teardown(self) -> None:
+        """Nothing lasts for ever: neither what nobody tells any more, nor for any clock."""
+        self.time_passes(LOST_AFTER_S + self.period_s + 1)
+        self.agrees_with_the_model()
+        assert all(model.ended for _, model in self.model)
 
     def look(self) -> None:
         """What the timers do."""
-        for alarm in list(self.alarms.values()):
-            due_ns = anti_dither.due_ns(alarm, LOST_AFTER_S * NS_PER_S, self.listening_s * NS_PER_S)
-            if anti_dither.is_open(alarm) and due_ns <= self.now_s * NS_PER_S:
+        was_set = self.listening.look(self.now_s * NS_PER_S, self.monotonic_s * NS_PER_S)
+        models = dict(self.model)
+        for before in list(self.alarms.values()):
+            if not anti_dither.is_open(before):
+                continue
+            alarm = self.alarms[before.alarm_id] = anti_dither.waited_from(before, self.now_s * NS_PER_S, was_set=was_set)
+            due_ns = anti_dither.due_ns(alarm, LOST_AFTER_S * NS_PER_S, self.listening.since_ns)
+            if due_ns <= self.now_s * NS_PER_S:
+                if alarm.live:
+                    silent_s = self.monotonic_s - max(models[alarm.alarm_id].silent_since_s, self.heard_since_s)
+                    assert silent_s >= LOST_AFTER_S, "what goes on is not told as ended because a clock was set"
                 self.apply(Step(Change.ENDED, anti_dither.ended(alarm, self.now_s * NS_PER_S)))
         for _, model in self.model:
+            if not model.ended:
+                model.news_s = self.now_s if was_set else min(model.news_s, self.now_s)
             if model.goes_on and not model.ended and self.now_s >= max(model.news_s, self.listening_s) + LOST_AFTER_S:
                 model.ended = model.lost = True
             if not model.goes_on and self.now_s >= model.news_s + self.period_s + 1:

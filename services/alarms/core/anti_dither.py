@@ -2,7 +2,8 @@
 
 The distance of an event to a record is measured in capture time, from the event's start to the nearest moment of the record: 0 while
 one of the record's events goes on. Below the period (not at it) the event is a hit of the record; otherwise it raises a new one. So what
-is merged depends on capture times alone, not on when messages were handled, and a backlog gives the same records as live handling.
+is merged depends on capture times alone, not on when messages were handled, and a backlog gives the same records as live handling. Where
+capture times come a second time, because a clock was set back, what comes the second time is no hit of what was over the first time.
 
 A record ends, with the capture time of its last sign, when nothing of it goes on and the period has passed on this machine's clock.
 All state is in the record itself, which the alarm book keeps: a restart, or another worker, goes on where it was.
@@ -21,6 +22,9 @@ from shared.messages import AlarmState, EventKind, EventMessage, EventPhase
 
 #: A record stays open this much longer than its period: events come by ways of different length.
 GRACE_NS = 1 * NS_PER_S
+#: Events of one source come in the order of their capture times, but for ways of different length and machines whose clocks differ. One
+#: from longer than this before a record's last sign, of which nothing goes on, says that time went back.
+BACK_NS = 15 * NS_PER_S
 #: Why an alarm has ended whose events never did: whoever saw them says nothing any more.
 LOST = "nothing more was heard of it"
 
@@ -37,9 +41,14 @@ def distance_ns(alarm: Alarm, at_ns: int) -> int:
     return 0 if alarm.live else max(0, at_ns - alarm.last_ns)
 
 
+def of_another_time(alarm: Alarm, event: EventMessage) -> bool:
+    """Whether the clock that capture times come from was set back since the record was over: the event has nothing to do with it."""
+    return not alarm.live and event.at_ns < alarm.last_ns - BACK_NS
+
+
 def record_of(event: EventMessage, period_ns: int, records: Iterable[Alarm]) -> Alarm | None:
     """Of `records` (all of the event's source) the one that the event is a hit of; None: it raises a new one."""
-    near = [alarm for alarm in records if distance_ns(alarm, event.start_ns) < period_ns]
+    near = [alarm for alarm in records if distance_ns(alarm, event.start_ns) < period_ns and not of_another_time(alarm, event)]
     return min(near, key=lambda alarm: (distance_ns(alarm, event.start_ns), -alarm.start_ns), default=None)
 
 
@@ -104,6 +113,13 @@ def heard(alarm: Alarm, event: EventMessage, now_ns: int) -> Alarm:
         end_ns=None,
         message=_without_reason(alarm.message),
     )
+
+
+def waited_from(alarm: Alarm, now_ns: int, *, was_set: bool) -> Alarm:
+    """The record as the timers wait for it: from now, when this machine's clock was set since they looked last, as it was, too, when the
+    record was heard of at a time that is yet to come.
+    """
+    return replace(alarm, handled_ns=now_ns if was_set else min(alarm.handled_ns, now_ns))
 
 
 def due_ns(alarm: Alarm, lost_after_ns: int, listening_ns: int) -> int:
