@@ -7,10 +7,17 @@ from datetime import UTC, datetime, time
 from zoneinfo import ZoneInfo
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from services.analytics.adapters.tracker import CBIoUTracker
+from services.analytics.core.channel import STATE_VERSION, ChannelAnalysis
+from services.analytics.core.counts import counts_of
+from services.analytics.core.gate import Gate
 from services.analytics.core.rules import RuleEvent, Scene
 from services.analytics.core.rules.counting import Counts, PeopleCounting, day_start_ns
 from shared.config.rules import PeopleCountingRule
+from shared.config.site import SiteConfig
 from shared.domain.clock import NS_PER_S
 from shared.domain.geometry import Box
 from shared.domain.targets import TargetClass, TrackedObject
@@ -119,6 +126,39 @@ def test_the_day_begins_anew_at_the_reset_time_and_ends_what_lasts() -> None:
     assert door.totals[-1].counts == {"enter": 0, "leave": 0, "stay": 0}
 
 
+@pytest.mark.parametrize("ahead_days", [1, 40, 3650])
+def test_a_clock_that_was_days_ahead_for_a_moment_costs_no_total_and_no_reset(ahead_days: int) -> None:
+    door, day_ns = Door(rule(stay_threshold=2)), 24 * 3600 * NS_PER_S
+    for _ in range(3):
+        door.through(inwards=True)
+    now_ns = door.time_ns
+    door.machine.interrupt(door.time_ns)
+    (ended,) = door.step(Scene(now_ns + ahead_days * day_ns, 1.0))
+    door.machine.interrupt(now_ns + ahead_days * day_ns)
+    (again,) = door.step(Scene(now_ns + NS_PER_S, 1.0))
+    assert (ended.phase, again.phase) == (EventPhase.ENDED, EventPhase.STARTED)
+    assert door.machine.counts == Counts(enter=3, since_ns=utc_ns(2026, 6, 9, 22))
+    for day in (1, 2):
+        door.time_ns = now_ns + day * day_ns
+        door.through(inwards=True)
+        assert door.machine.counts == Counts(enter=1, since_ns=utc_ns(2026, 6, 9 + day, 22))
+
+
+@given(st.lists(st.tuples(st.integers(0, 47), st.booleans()), min_size=1, max_size=30))
+def test_of_two_days_that_the_clock_goes_back_and_forth_between_each_has_its_own_total(walks: list[tuple[int, bool]]) -> None:
+    door, midnight_ns = Door(rule()), utc_ns(2026, 6, 9, 22)
+    for number, (hour, moves) in enumerate(walks):
+        door.machine.interrupt(door.time_ns)
+        door.time_ns = midnight_ns + hour * 3600 * NS_PER_S
+        door.through(inwards=True)
+        if moves:
+            state = json.loads(json.dumps(door.machine.export()))
+            door.machine = rule()
+            door.machine.restore(state)
+        here = [other for other, _ in walks[: number + 1] if other // 24 == hour // 24]
+        assert door.machine.counts == Counts(enter=len(here), since_ns=midnight_ns + hour // 24 * 24 * 3600 * NS_PER_S)
+
+
 @pytest.mark.parametrize(
     ("reset_at", "now", "start"),
     [
@@ -150,3 +190,30 @@ def test_counts_go_on_elsewhere() -> None:
     assert other.counts == door.machine.counts
     (ended,) = Door(other, door.time_ns).through(inwards=False)
     assert ended.phase is EventPhase.ENDED
+
+
+def test_another_time_zone_over_a_restart_keeps_what_was_counted_today() -> None:
+    config = PeopleCountingRule.model_validate({"id": "door", "line": [(0.5, 0), (0.5, 1)]})
+    door = Door(PeopleCounting(config, ZoneInfo("UTC")))
+    door.through(inwards=True)
+    there = rule()
+    there.restore(json.loads(json.dumps(door.machine.export())))
+    there.step(Scene(door.time_ns + NS_PER_S, 1.0))
+    assert there.counts == door.machine.counts
+
+
+@pytest.mark.parametrize(("now_ns", "enter"), [(NOON_NS, 2), (NOON_NS + 24 * 3600 * NS_PER_S, 0), (NOON_NS - 40 * 24 * 3600 * NS_PER_S, 0)])
+def test_a_day_that_is_over_or_was_never_yet_counts_nothing_although_no_frame_came(now_ns: int, enter: int) -> None:
+    rules = [{"kind": "people_counting", "id": "door", "line": [(0.5, 0), (0.5, 1)]}]
+    hall = {"id": "hall", "number": 1, "main": {"url": "rtsp://camera/hall"}, "rules": rules}
+    site = SiteConfig.model_validate({"site": {"time_zone": "Europe/Paris"}, "channels": [hall]})
+    analysis = ChannelAnalysis(Gate(threshold=0.002, recheck_s=2), lambda: CBIoUTracker(confidence=0.25, frame_rate=5))
+    analysis.configure(site.channels[0].rules, PARIS)
+    door = Door(rule())
+    for _ in range(2):
+        door.through(inwards=True)
+    state = {"door": {"kind": "people_counting", "state": door.machine.export()}}
+    analysis.restore({"version": STATE_VERSION, "time_ns": door.time_ns, "tracker": None, "rules": state})
+    (counts,) = counts_of(site, {"hall": analysis}, now_ns)
+    assert counts.enter == enter
+    assert counts.since_ns == day_start_ns(now_ns, time(), PARIS)

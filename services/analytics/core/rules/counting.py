@@ -58,7 +58,7 @@ class PeopleCounting:
         self._config, self._zone = config, zone
         self._reset_at = time.fromisoformat(config.reset_at)
         self._crossings = LineCrossings(config.line, config.hysteresis)
-        self._counts = Counts()
+        self._counts = self._before = Counts()
         self._full = Lasting()
 
     @property
@@ -81,11 +81,14 @@ class PeopleCounting:
         return events
 
     def _new_day(self, time_ns: int) -> list[RuleEvent]:
+        """The day that was counted is over, or, after a clock that was ahead was put right, has not begun: then that of before goes on."""
         since_ns = day_start_ns(time_ns, self._reset_at, self._zone)
-        if since_ns <= self._counts.since_ns:
+        if since_ns <= self._counts.since_ns <= time_ns:
             return []
-        self._counts = Counts(since_ns=since_ns)
-        return [*self._full.end(time_ns, time_ns), self._totals(time_ns)]
+        here = self._before if self._before.since_ns == since_ns else Counts(since_ns=since_ns)
+        self._before, self._counts = self._counts, here
+        full = RuleEvent(Phase.STARTED, time_ns, time_ns, direction=STAY, counts=here.numbers(), message=f"{here.stay} are inside")
+        return [*self._full.end(time_ns, time_ns), self._totals(time_ns), *self._stay(full)]
 
     def _remind(self, time_ns: int) -> list[RuleEvent]:
         """A threshold that is reached still is said again: who hears nothing for minutes takes it for lost."""
@@ -135,15 +138,23 @@ class PeopleCounting:
         return [self._totals(time_ns), *([] if full is None else self._full.update(replace(full, at_ns=time_ns)))]
 
     def export(self) -> State:
-        counts = self._counts
         return {
-            "counts": {"enter": counts.enter, "leave": counts.leave, "since_ns": counts.since_ns},
+            "counts": _to_state(self._counts),
+            "before": _to_state(self._before),
             "full": self._full.export(),
             "crossings": self._crossings.export(),
         }
 
     def restore(self, state: State) -> None:
-        counts = state["counts"]
-        self._counts = Counts(int(counts["enter"]), int(counts["leave"]), int(counts["since_ns"]))
+        self._counts = _from_state(state["counts"])
+        self._before = _from_state(state["before"]) if "before" in state else Counts()
         self._full.restore(state["full"])
         self._crossings.restore(state["crossings"])
+
+
+def _to_state(counts: Counts) -> State:
+    return {"enter": counts.enter, "leave": counts.leave, "since_ns": counts.since_ns}
+
+
+def _from_state(state: State) -> Counts:
+    return Counts(int(state["enter"]), int(state["leave"]), int(state["since_ns"]))
