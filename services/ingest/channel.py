@@ -161,10 +161,17 @@ class Channel:
         name = type(error).__name__ if error is not None else ""
         connection = stream.connection
         before = (connection.state, connection.error)
-        if connection.apply(happening, self._runtime.clock.now_ns(), reason=reason, error=name):
+        now_ns = self._follow_clock(connection)
+        if connection.apply(happening, now_ns, reason=reason, error=name):
             self._changed.set()
         if (connection.state, connection.error) != before:  # not the reason: its figures may differ at every attempt
             self._log_state(stream.kind, connection)
+
+    def _follow_clock(self, connection: Connection) -> int:
+        """This machine's time, which the connection's state is told by."""
+        now_ns = self._runtime.clock.now_ns()
+        connection.follow(now_ns - self._runtime.clock.monotonic_ns())
+        return now_ns
 
     def _log_state(self, kind: StreamKind, connection: Connection) -> None:
         bound = log.bind(channel=self.config.id, stream=kind.value)
@@ -208,13 +215,14 @@ class Channel:
         made = []
         for stream in self._streams:
             connection, tally = stream.connection, stream.thread.tally
+            now_ns = self._follow_clock(connection)
             online = connection.state is ChannelState.ONLINE
             codec, width, height = stream.thread.camera_facts
             made.append(
                 ChannelStatus(
                     channel=self.config.id, channel_number=self.config.number, device=self._runtime.site.device.id, stream=stream.kind,
                     state=connection.state, reason=connection.reason, error=connection.error,
-                    since_ns=connection.since_ns, at_ns=self._runtime.clock.now_ns(), codec=codec, width=width, height=height,
+                    since_ns=connection.since_ns, at_ns=now_ns, codec=codec, width=width, height=height,
                     fps=stream.rates.fps if online else 0.0, bitrate_bps=stream.rates.bitrate_bps if online else 0.0,
                     reconnects=connection.reconnects, spool_bytes=size, spool_segments=segments,
                     dropped_frames=self.dropped_frames, lost_segments=tally.lost_segments,

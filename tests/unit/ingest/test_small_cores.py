@@ -58,6 +58,18 @@ def test_a_dead_camera_does_not_flicker() -> None:
     assert connection.reconnects == 1
 
 
+def test_how_long_a_state_lasts_is_the_same_when_the_clock_is_set() -> None:
+    connection, second = Connection(since_ns=0), 10**9
+    connection.follow(100 * second)
+    connection.apply(Happening.FAILED, 1000 * second)
+    for set_by_s in (3600, 3600, -3600, -3601, -3600):  # steering of a second is none
+        connection.follow((100 + set_by_s) * second)
+        assert connection.since_ns == (1000 + (-3600 if set_by_s < 0 else 3600)) * second
+    connection.apply(Happening.FIRST_PACKET, 7)
+    connection.follow((100 - 3600) * second)
+    assert connection.since_ns == 7
+
+
 SPS, PPS, IDR = b"\x67\x42\x00\x1e\xab", b"\x68\xce\x38\x80\x11", b"\x65\x88\x84"
 
 
