@@ -94,7 +94,7 @@ class Reporter:
         )
 
     def _after(self, event: EventMessage, phase: EventPhase) -> EventMessage:
-        now_ns = max(self._clock.now_ns(), event.start_ns)
+        now_ns = max(self._clock.now_ns(), event.at_ns + 1)  # also when the clock was set back: what is no later is taken for a repetition
         ended = phase is EventPhase.ENDED
         return event.model_copy(
             update={"phase": phase, "at_ns": now_ns, "end_ns": now_ns if ended else None, "message": "" if ended else event.message}

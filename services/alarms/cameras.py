@@ -40,7 +40,8 @@ class Cameras:
         known = await self._book.patiently(lambda: self._known(status.channel, told))
         if known is not None:
             self._present.discard(status.channel)
-        event = judge(status, known, self._offline_after_ns)
+        said_ns = None if made_by is None else made_by.at_ns
+        event = judge(status, known, self._offline_after_ns, said_ns)
         if event is not None:
             self._told[status.channel] = status, event
         return event

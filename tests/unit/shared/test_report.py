@@ -162,3 +162,18 @@ async def test_what_lasts_is_said_again_every_minute_until_it_is_over(reporter: 
 
     await until(quiet, "nothing is left to be said")
     await reporter.stop()
+
+
+async def test_what_lasts_while_the_clock_is_set_back_is_told_as_later_each_time(
+    reporter: Reporter, events: Consumer, clock: ManualClock
+) -> None:
+    await reporter.raise_("storage.full", "no room")
+    before = await next_of(events, 2, clock)
+    clock.jump(-3600)
+    after = await next_of(events, 2, clock)
+    await reporter.clear("storage.full")
+    (ended,) = await published(events)
+    times = [event.at_ns for event in (*before, *after, ended)]
+    assert times == sorted(set(times))  # what is not later is taken for a repetition
+    assert ended.end_ns == ended.at_ns
+    await reporter.stop()
