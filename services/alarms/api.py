@@ -136,7 +136,7 @@ def _add_alarms(routes: APIRouter, service: AlarmService) -> None:
         to_ns: UtcNs | None = None,
         limit: Limit = 100,
     ) -> Alarms:
-        """Alarms that overlap the time from `from_ns` to `to_ns`, newest first."""
+        """Alarms that overlap the time from `from_ns` to `to_ns`, the one that was raised last first."""
         async with service.book.read() as page:
             found = await page.search(channel=channel, kind=kind, state=state, from_ns=from_ns, to_ns=to_ns, limit=limit)
         return Alarms(alarms=[alarm.as_message() for alarm in found])
@@ -167,10 +167,8 @@ def _add_alarms(routes: APIRouter, service: AlarmService) -> None:
     @routes.post("/alarms/{alarm_id}/acknowledge")
     async def acknowledge(alarm_id: Name, body: Acknowledgement, request: Request) -> AlarmMessage:
         """Say that you have seen it. The first acknowledgement stays."""
-        found = await service.acknowledge(alarm_id, str(getattr(request.state, "user", "unknown")), body.note)
-        if found is None:
-            raise HTTPException(404, "there is no such alarm")
-        return found.as_message()
+        await service.acknowledge(alarm_id, str(getattr(request.state, "user", "unknown")), body.note)
+        return await alarm(alarm_id)  # as it is in the book, under its revision
 
 
 def _add_centres(routes: APIRouter, service: AlarmService) -> None:

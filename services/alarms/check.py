@@ -69,7 +69,7 @@ async def _alarms(connection: AsyncConnection) -> list[str]:
     told += await _tell(connection, and_(~over, alarms.c.due_ns.is_(None)), "lasts, but no timer will ever end it")
     told += await _tell(connection, and_(~over, alarms.c.end_ns.is_not(None)), "lasts, but has an end")
     told += await _tell(connection, alarms.c.last_ns < alarms.c.start_ns, "ends before it begins")
-    lasting = {row.alarm_id: set(row.live) for row in await connection.execute(select(alarms).where(~over))}
+    lasting = {row.alarm_id: set(row.live) for row in await connection.execute(select(alarms.c.alarm_id, alarms.c.live).where(~over))}
     query = select(events.c.alarm_id, events.c.event_id).where(events.c.alarm_id.in_(lasting), ~events.c.ended)
     for row in await connection.execute(query):
         lasting[row.alarm_id].discard(row.event_id)

@@ -28,9 +28,11 @@ class AlarmMessage(ChannelMessage):
         kind, source: as of the event.
         hits: events that anti-dither merged into this record, the first included.
         start_ns, end_ns: end_ns is None while it lasts.
-        at_ns: of its latest change; it never goes back, so that of two versions the later one is known.
+        at_ns: of its latest change; it never goes back, but may stand still.
         snapshot_at_ns: the capture time that its snapshot shows. `snapshot`: object key once stored, else empty.
         acknowledged_by: user, or empty.
+        sequence: the order in which the alarms of a site were raised: the later one has the higher number, whatever the clock was set to.
+        revision: of two versions the one with the higher number is the later one. 0 of both: written before they were counted.
     """
 
     alarm_id: str
@@ -53,6 +55,8 @@ class AlarmMessage(ChannelMessage):
     acknowledged_by: str = ""
     acknowledged_ns: int | None = None
     note: str = ""
+    sequence: int = Field(default=0, ge=0)
+    revision: int = Field(default=0, ge=0)
 
 
 class ActionKind(StrEnum):

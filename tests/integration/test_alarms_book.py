@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
 from pydantic import SecretStr
 from sqlalchemy import Connection
 
-from services.alarms.adapters.book import Book
+from services.alarms.adapters.book import MIGRATIONS, Book
 from services.alarms.adapters.rows import Delivery
 from services.alarms.adapters.tables import metadata
 from services.alarms.check import check
@@ -62,6 +64,14 @@ def alarm_at(at_s: float, channel: int = 1, **changes: object) -> Alarm:
         f"{channel} at {at_s}", at_s, base_ns=BASE_NS, channel=channel, direction="a_to_b", counts={"enter": 3}, message="Grüße ☃"
     )
     return replace(anti_dither.raised(begun, 5 * NS_PER_S, BASE_NS), **changes)  # type: ignore[arg-type]  # fields of Alarm
+
+
+def downgraded(connection: Connection, revision: str) -> None:
+    """Make the book one of an older version."""
+    config = Config(attributes={"connection": connection, "version_table": "alembic_version_alarms"})
+    config.set_main_option("script_location", str(MIGRATIONS))
+    config.set_main_option("path_separator", "os")
+    command.downgrade(config, revision)
 
 
 def delivery_of(alarm: Alarm, name: str) -> Delivery:
@@ -173,6 +183,56 @@ async def test_the_alarm_that_lasts_is_near_however_many_others_the_rule_has(boo
         near = await page.records("cam1", "line", BASE_NS + 4 * NS_PER_S, 5 * NS_PER_S)
     assert near[0] == lasting
     assert all(alarm.start_ns < BASE_NS + NS_PER_S for alarm in near)
+
+
+async def test_alarms_are_listed_in_the_order_in_which_they_were_raised(book: Book) -> None:
+    day_s = 24 * 3600
+    ahead, now, before = alarm_at(day_s), alarm_at(0), alarm_at(-day_s)  # the clock was ahead, and is then set back twice
+    for alarm in (ahead, now, before):
+        async with book.write() as page:
+            await page.save_alarm(alarm, None, new=True)
+    async with book.write() as page:
+        await page.save_alarm(replace(ahead, hits=2), None, new=False)
+    async with book.read() as page:
+        listed = await page.search()
+        assert [alarm.alarm_id for alarm in listed] == [before.alarm_id, now.alarm_id, ahead.alarm_id]
+        assert [alarm.sequence for alarm in listed] == [3, 2, 1]
+        assert await page.search(limit=1) == [before]
+
+
+async def test_each_version_of_an_alarm_has_a_revision_of_its_own(book: Book) -> None:
+    alarm, other = alarm_at(0), alarm_at(0, 2)
+    for hits in (1, 2, 3):
+        async with book.write() as page:
+            await page.save_alarm(replace(alarm, hits=hits), None, new=hits == 1)
+            await page.publish([(ALARMS, replace(alarm, hits=hits).as_message())])
+    async with book.write() as page:
+        await page.save_alarm(other, None, new=True)
+        await page.publish([(ALARMS, other.as_message())])
+    async with book.read() as page:
+        told = [ALARMS.message.model_validate_json(body) for _, _, body in await page.unpublished(10)]
+        assert [(message.hits, message.sequence, message.revision) for message in told] == [(1, 1, 1), (2, 1, 2), (3, 1, 3), (1, 2, 1)]
+        assert [found.as_message() for found in await page.search()] == [told[-1], told[-2]]  # what is read is what was told last
+
+
+async def test_the_book_of_an_older_version_is_taken_over(
+    book: Book, database: DatabaseConfig, url: str, clock: ManualClock, tmp_path: Path
+) -> None:
+    async with book.write() as page:
+        for at_s in (7, 5, 6):
+            await page.save_alarm(alarm_at(at_s), 1, new=True)
+            await page.save_event(event(f"1 at {at_s}", at_s, base_ns=BASE_NS), alarm_at(at_s).alarm_id, new=True)
+    engine = create_engine(url)
+    async with engine.begin() as connection:
+        await connection.run_sync(downgraded, "0002")
+    await engine.dispose()
+    assert await check(site_config(database=database), tmp_path, clock.now_ns()) == []
+    await book.open()
+    async with book.write() as page:
+        assert await page.search() == [alarm_at(7), alarm_at(6), alarm_at(5)]
+        assert [(alarm.sequence, alarm.revision) for alarm in await page.search()] == [(3, 0), (2, 0), (1, 0)]
+        await page.save_alarm(alarm_at(0), 1, new=True)
+        assert [alarm.sequence for alarm in await page.search()] == [4, 3, 2, 1]
 
 
 async def test_a_message_is_queued_once_and_stays_in_order(book: Book) -> None:

@@ -262,7 +262,9 @@ async def test_the_http_api(tmp_path: Path) -> None:
 
         app.include_router(router(recorder.service))
         base_ns = recorder.clock.now_ns()
-        await recorder.send(*crossing("a", 0, base_ns=base_ns), *crossing("b", 1, base_ns=base_ns, channel=2))
+        await recorder.send(*crossing("a", 0, base_ns=base_ns))
+        await recorder.wait_alarms(1)
+        await recorder.send(*crossing("b", 1, base_ns=base_ns, channel=2))
         _, newest = await recorder.wait_alarms(2)
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as http:
             listed = (await http.get("/api/alarms")).json()["alarms"]
@@ -279,7 +281,9 @@ async def test_the_http_api(tmp_path: Path) -> None:
             assert (await http.post("/api/alarms/none/acknowledge", json={})).status_code == 404
             entries = (await http.get("/api/log")).json()["entries"]
             assert entries[0]["text"] == "Camera 2: Gate (line crossed, a to b) acknowledged by ada"
-        await until(lambda: any(message.acknowledged_by == "ada" for message in told(recorder, AlarmState.UPDATED)), "consoles learn of it")
+        (message,) = await until(lambda: told(recorder, AlarmState.UPDATED), "consoles learn of it")
+        assert message.model_dump(mode="json") == seen
+        assert message.revision > told(recorder, AlarmState.RAISED)[-1].revision
 
 
 async def test_what_no_column_holds_is_refused_as_such(tmp_path: Path) -> None:

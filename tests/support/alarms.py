@@ -197,9 +197,9 @@ class Running:
             await self.bus.producer.publish(EVENTS, one)
 
     async def alarms(self, **search: Any) -> list[Alarm]:
-        """Oldest first."""
+        """Oldest first, by their beginnings: those of several channels are raised in any order."""
         async with self.service.book.read() as page:
-            return list(reversed(await page.search(**search)))
+            return sorted(await page.search(**search), key=lambda alarm: alarm.start_ns)
 
     async def wait_alarms(self, count: int, **search: Any) -> list[Alarm]:
         async def enough() -> list[Alarm]:

@@ -73,7 +73,7 @@ def examples() -> dict[str, Message]:
             **CHANNEL, alarm_id="al-1", event_id="ev-1", kind=EventKind.TRIPWIRE, source="door", state=AlarmState.ENDED, hits=2,
             start_ns=NS, at_ns=NS + 1, end_ns=NS + 1, target=TargetClass.HUMAN, track_id=12, box=BOX, direction="a_to_b",
             counts={"enter": 1}, message="crossed", snapshot_at_ns=NS, snapshot="gate/1.jpg", acknowledged_by="admin",
-            acknowledged_ns=NS + 2, note="seen",
+            acknowledged_ns=NS + 2, note="seen", sequence=41, revision=5,
         ),
         "actions": ActionMessage(
             **CHANNEL, action_id="ac-1", alarm_id="al-1", action=ActionKind.SNAPSHOT, phase=ActionPhase.DONE, at_ns=NS, from_ns=NS - 1,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import Select, delete, desc, exists, func, insert, or_, select, update
+from sqlalchemy import Insert, Select, Update, delete, desc, exists, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.alarms.adapters.deliveries import Deliveries
@@ -17,7 +17,7 @@ from services.alarms.core.linkage import LogEntry
 from services.alarms.core.record import Alarm
 from shared.config.services import AlarmsConfig
 from shared.domain.clock import NS_PER_S, seconds_to_ns
-from shared.messages import AlarmState, ChannelMessage, EventKind, EventMessage, EventPhase
+from shared.messages import AlarmMessage, AlarmState, ChannelMessage, EventKind, EventMessage, EventPhase
 from shared.topics import Topic
 
 #: Records looked at for anti-dither: more than ever are open at once for one rule.
@@ -37,6 +37,7 @@ class Page(Deliveries):
     def __init__(self, connection: AsyncConnection, ran_ns: Callable[[], int]) -> None:
         super().__init__(connection)
         self._connection, self._ran_ns = connection, ran_ns
+        self._counted: dict[str, dict[str, int]] = {}  # of the alarms that were saved
 
     # -- events
 
@@ -126,12 +127,17 @@ class Page(Deliveries):
         return (await self._connection.execute(query)).scalar_one()
 
     async def save_alarm(self, alarm: Alarm, due_ns: int | None, *, new: bool) -> None:
-        """An alarm after a change. `due_ns`: when the timers look at it again; None: it has ended."""
-        row = alarm_row(alarm) | {"due_ns": due_ns}
+        """An alarm after a change, under the next revision. `due_ns`: when the timers look at it again; None: it has ended."""
+        row: dict[str, Any] = alarm_row(alarm) | {"due_ns": due_ns}
+        statement: Insert | Update
         if new:
-            await self._connection.execute(insert(alarms).values(row))
+            last = select(func.coalesce(func.max(alarms.c.sequence), 0)).scalar_subquery()
+            statement = insert(alarms).values(row | {"sequence": last + 1, "revision": 1})
         else:
-            await self._connection.execute(update(alarms).where(alarms.c.alarm_id == alarm.alarm_id).values(row))
+            next_ = alarms.c.revision + 1
+            statement = update(alarms).where(alarms.c.alarm_id == alarm.alarm_id).values(row | {"revision": next_})
+        counted = (await self._connection.execute(statement.returning(alarms.c.sequence, alarms.c.revision))).one()
+        self._counted[alarm.alarm_id] = counted._asdict()
 
     async def search(
         self,
@@ -143,8 +149,10 @@ class Page(Deliveries):
         to_ns: int | None = None,
         limit: int = 100,
     ) -> list[Alarm]:
-        """Alarms that overlap [from_ns, to_ns), newest first."""
-        query = select(alarms).order_by(desc(alarms.c.start_ns)).limit(limit)
+        """Alarms that overlap [from_ns, to_ns), in the order in which they were raised, the last one first. Their times are no order: those
+        from when the clock was ahead would come before all that is raised now.
+        """
+        query = select(alarms).order_by(desc(alarms.c.sequence)).limit(limit)
         query = query if channel is None else query.where(alarms.c.channel == channel)
         query = query if kind is None else query.where(alarms.c.kind == kind.value)
         query = query if state is None else query.where(alarms.c.state == state.value)
@@ -170,10 +178,16 @@ class Page(Deliveries):
         return [LogEntry(row.at_ns, row.channel, row.alarm_id, row.text) for row in rows]
 
     async def publish(self, messages: Iterable[tuple[Topic[Any], ChannelMessage]]) -> None:
-        """Have messages published, in this order, once this transaction is through."""
-        rows = [{"topic": topic.name, "body": message.model_dump_json(exclude_defaults=True)} for topic, message in messages]
+        """Have messages published, in this order, once this transaction is through. What it saved is told with the book's numbers."""
+        rows = [
+            {"topic": topic.name, "body": self._numbered(message).model_dump_json(exclude_defaults=True)} for topic, message in messages
+        ]
         if rows:
             await self._connection.execute(insert(outbox), rows)
+
+    def _numbered(self, message: ChannelMessage) -> ChannelMessage:
+        counted = self._counted.get(message.alarm_id) if isinstance(message, AlarmMessage) else None
+        return message if counted is None else message.model_copy(update=counted)
 
     async def unpublished(self, limit: int) -> list[tuple[int, str, str]]:
         """(sequence, topic, JSON) of messages to publish, oldest first."""

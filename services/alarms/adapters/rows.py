@@ -12,11 +12,13 @@ from shared.domain.targets import TargetClass
 from shared.messages import AlarmState, BoxMessage, EventKind
 
 _ALARM_FIELDS = tuple(field.name for field in fields(Alarm))
+#: Those that the book itself counts.
+_COUNTED = ("sequence", "revision")
 
 
 def alarm_row(alarm: Alarm) -> dict[str, Any]:
-    """The columns of an alarm, `due_ns` excepted."""
-    row = {name: getattr(alarm, name) for name in _ALARM_FIELDS}
+    """The columns of an alarm, but for `due_ns` and what the book counts."""
+    row = {name: getattr(alarm, name) for name in _ALARM_FIELDS if name not in _COUNTED}
     return row | {
         "kind": alarm.kind.value,
         "state": alarm.state.value,

@@ -47,10 +47,13 @@ alarms = Table(
     Column("acknowledged_ns", BigInteger),
     Column("note", Text, nullable=False),
     Column("trace", Text, nullable=False, server_default=""),
+    Column("sequence", BigInteger, nullable=False, server_default="0"),
+    Column("revision", BigInteger, nullable=False, server_default="0"),
     Column("due_ns", BigInteger),  # when the timers look at it, this machine's clock; null: it has ended
     Index(None, "channel", "source", "last_ns"),
     Index(None, "due_ns"),
     Index(None, "start_ns"),
+    Index(None, "sequence"),
 )
 
 #: One row per event: what was handled already, and what can be searched whether it raised an alarm or not.

@@ -23,6 +23,8 @@ class Alarm:
         live: ids of its events that go on.
         recorded_to_ns: up to where footage was asked to be kept; 0: none was.
         trace: of the frame that raised it.
+        sequence, revision: as of `AlarmMessage`, of the version that was read from the book. The book counts them; they are no part of what
+            a version says, and two that say the same are equal.
     """
 
     alarm_id: str
@@ -53,6 +55,8 @@ class Alarm:
     acknowledged_ns: int | None = None
     note: str = ""
     trace: str = ""
+    sequence: int = field(default=0, compare=False)
+    revision: int = field(default=0, compare=False)
 
     def acknowledged(self, user: str, note: str, now_ns: int) -> Alarm:
         """After `user` has seen it. The first acknowledgement stays."""
@@ -93,4 +97,6 @@ class Alarm:
             acknowledged_ns=self.acknowledged_ns,
             note=self.note,
             trace=self.trace,
+            sequence=self.sequence,
+            revision=self.revision,
         )
