@@ -159,6 +159,32 @@ def test_of_two_days_that_the_clock_goes_back_and_forth_between_each_has_its_own
         assert door.machine.counts == Counts(enter=len(here), since_ns=midnight_ns + hour // 24 * 24 * 3600 * NS_PER_S)
 
 
+@pytest.mark.parametrize("back_s", [2, 3600, 11 * 3600])
+def test_a_threshold_that_is_reached_still_is_said_every_minute_after_the_clock_was_set_back(back_s: int) -> None:
+    """By times that rise: whoever was told of a later one takes an earlier one for old."""
+    door = Door(rule(stay_threshold=2))
+    told = [event for _ in range(2) for event in door.through(inwards=True)]
+    door.machine.interrupt(door.time_ns)
+    door.time_ns -= back_s * NS_PER_S
+    for _ in range(10 * 60 * 5):
+        door.time_ns += NS_PER_S // 5
+        told += door.step(Scene(door.time_ns, 1.0))
+    assert [event.phase for event in told] == [EventPhase.STARTED] + [EventPhase.UPDATED] * 10
+    assert {event.start_ns for event in told} == {told[0].start_ns}
+    times = [event.at_ns for event in told]
+    assert times == sorted(set(times))
+
+
+def test_who_comes_after_the_clock_was_set_back_is_in_the_words_about_the_threshold() -> None:
+    door = Door(rule(stay_threshold=1))
+    (started,) = door.through(inwards=True)
+    door.machine.interrupt(door.time_ns)
+    door.time_ns -= 3600 * NS_PER_S
+    *_, last = door.through(inwards=True)
+    assert (last.phase, last.message) == (EventPhase.UPDATED, "2 are inside")
+    assert last.at_ns > started.at_ns
+
+
 @pytest.mark.parametrize(
     ("reset_at", "now", "start"),
     [

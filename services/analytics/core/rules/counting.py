@@ -60,6 +60,7 @@ class PeopleCounting:
         self._crossings = LineCrossings(config.line, config.hysteresis)
         self._counts = self._before = Counts()
         self._full = Lasting()
+        self._told_ns = 0  # when the threshold was said to be reached last: not the event's time, which does not go back
 
     @property
     def id(self) -> str:
@@ -93,8 +94,9 @@ class PeopleCounting:
     def _remind(self, time_ns: int) -> list[RuleEvent]:
         """A threshold that is reached still is said again: who hears nothing for minutes takes it for lost."""
         full = self._full.open
-        if full is None or time_ns - full.at_ns < REMIND_NS:
+        if full is None or 0 <= time_ns - self._told_ns < REMIND_NS:
             return []
+        self._told_ns = time_ns
         return self._full.update(replace(full, at_ns=time_ns))
 
     def _totals(self, time_ns: int) -> RuleEvent:
@@ -119,6 +121,7 @@ class PeopleCounting:
         threshold = self._config.stay_threshold
         if threshold is None or self._counts.stay < threshold:
             return self._full.end(who.at_ns, who.at_ns)
+        self._told_ns = who.at_ns
         return self._full.update(who) if self._full.open is not None else self._full.start(who)
 
     def close(self, time_ns: int) -> list[RuleEvent]:
@@ -134,7 +137,7 @@ class PeopleCounting:
         self._crossings.resume(time_ns)
         if not self._counts.since_ns:
             return []
-        full = self._full.open
+        full, self._told_ns = self._full.open, time_ns
         return [self._totals(time_ns), *([] if full is None else self._full.update(replace(full, at_ns=time_ns)))]
 
     def export(self) -> State:

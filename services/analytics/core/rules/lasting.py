@@ -25,14 +25,18 @@ class Lasting:
         return [self._open]
 
     def update(self, latest: RuleEvent) -> list[RuleEvent]:
-        """It goes on: who and where as in `latest`; told at most once a second."""
+        """It goes on: who and where as in `latest`; told at most once a second.
+
+        Where time went back it is told under the next later time: an earlier one is taken for old by whoever was told the one before.
+        """
         assert self._open is not None
-        if latest.at_ns - self._open.at_ns < UPDATE_EVERY_NS:
+        before = self._open
+        if 0 <= latest.at_ns - before.at_ns < UPDATE_EVERY_NS:
             return []
-        identity = self._open
         self._open = replace(
-            latest, phase=Phase.UPDATED, start_ns=identity.start_ns, direction=identity.direction, ordinal=identity.ordinal
-        )
+            latest, phase=Phase.UPDATED, start_ns=before.start_ns, direction=before.direction, ordinal=before.ordinal,
+            at_ns=max(latest.at_ns, before.at_ns + 1),
+        )  # fmt: skip
         return [self._open]
 
     def end(self, at_ns: int, end_ns: int) -> list[RuleEvent]:
