@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from shared.domain.clock import NS_PER_S
-from tests.support.segments import Feed
+from tests.support.segments import Feed, payloads
 from tests.support.set_clock import DAY_S, SetClock, swept
-from tests.support.storing import Storing, site, storing, until
+from tests.support.storing import MIB, Storing, site, storing, until
 
 pytestmark = pytest.mark.integration
 
@@ -68,3 +68,42 @@ async def test_a_recorder_that_was_off_for_long_deletes_what_is_too_old_a_day_la
             return not await store.recordings()
 
         await until(gone, what="recordings of eleven days ago are deleted", deadline_s=60)
+
+
+@pytest.mark.parametrize("how", ["running", "restarted"])
+async def test_what_is_recorded_after_the_clock_was_set_back_is_not_the_first_to_be_overwritten(tmp_path: Path, how: str) -> None:
+    """All that the disk holds bears the times of tomorrow."""
+    clock, pool = SetClock(), payloads(4, gop=10, size=(640, 360), kbit=2000)
+    config = site("door", storage={"file_s": 4, "max_bytes": 16 * MIB, "sweep_every_s": 0.2})
+
+    async def record(store: Storing, files: int) -> list[int]:
+        feed = Feed(pool=pool, size=(640, 360), at_ns=clock.now_ns(), session=f"session-{clock.now_ns()}")
+        for _ in range(files):
+            await store.keep(*feed.take(4))
+            clock.advance(4)
+        await swept(store)
+        return [segment.start_ns for segment in feed.made[::4]]
+
+    async def starts(store: Storing) -> list[int]:
+        return [r["start_ns"] for r in await store.recordings()]
+
+    clock.jump(DAY_S)
+    async with storing(tmp_path, config, clock) as store:
+        first = await record(store, 40)
+        full = len(await starts(store))
+        assert 8 <= full < 30  # of 40: it is full
+        if how == "running":
+            clock.jump(-DAY_S)
+            second = await record(store, full // 2)
+            assert set(second) <= set(await starts(store))
+    if how == "restarted":
+        clock.jump(-DAY_S)
+        async with storing(tmp_path, config, clock) as store:
+            second = await record(store, full // 2)
+            assert set(second) <= set(await starts(store))
+    async with storing(tmp_path, config, clock) as store:  # that goes on when it starts again
+        third = await record(store, full)
+        kept = await starts(store)
+        assert kept[-len(third) // 2 :] == third[-len(third) // 2 :]
+        assert not set(kept) & set(first)
+    assert await store.check() == []

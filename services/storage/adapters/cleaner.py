@@ -35,6 +35,7 @@ from services.storage.core.policy import (
     with_spool_room,
 )
 from services.storage.core.recording import CLAIM_WINDOW_NS
+from services.storage.core.turns import Turns, turns
 from shared.domain.clock import Clock
 from shared.domain.errors import CatalogueError, ObjectStoreError, StorageFull
 from shared.messages import RecordingChange
@@ -201,21 +202,22 @@ class Cleaner:
             space = await self.space()
             if disk_is_full:  # believe the disk, not its statistics: what has been freed since is all that there is
                 space = replace(space, free_bytes=min(space.free_bytes, limits.min_free_bytes + freed))
-            settled_ns = (await self._kept_clock.look()).settled_ns
-            found = await self._to_retire(refused, settled_ns)
-            victims = retire(found.items, limits, self._clock.now_ns(), self._ledger.unlocked(), settled_ns=settled_ns)
+            clock = await self._kept_clock.look()
+            settled_ns, order = clock.settled_ns, turns(clock)
+            found = await self._to_retire(refused, settled_ns, order)
+            victims = retire(found.items, limits, self._clock.now_ns(), self._ledger.unlocked(), settled_ns=settled_ns, order=order)
             if not victims:
-                found = await self._of_full_groups(refused)
-                victims = trim(found.items, limits, self._ledger.unlocked_in())
+                found = await self._of_full_groups(refused, order)
+                victims = trim(found.items, limits, self._ledger.unlocked_in(), order)
             if not victims:
-                found = await self._oldest(shortfall(space, limits, need_bytes), refused)
-                victims = make_room(found.items, limits, space, need_bytes)
+                found = await self._oldest(shortfall(space, limits, need_bytes), refused, order)
+                victims = make_room(found.items, limits, space, need_bytes, order)
             if not victims:
                 break
             freed += await self._delete(victims, found, refused)
         return freed
 
-    async def _to_retire(self, refused: _Refused, settled_ns: int) -> _Found:
+    async def _to_retire(self, refused: _Refused, settled_ns: int, order: Turns) -> _Found:
         """What may have to go whether room is needed or not."""
         now_ns = self._clock.now_ns()
         recordings = await self._catalogue.outdated(
@@ -227,36 +229,38 @@ class Cleaner:
         unlocked = self._ledger.unlocked()
         over = [channel for channel, quota in self.limits.quotas.items() if unlocked.get(channel, 0) > quota]
         for channel in over:
-            recordings += await self._catalogue.oldest(channel=channel, limit=_WINDOW, but=refused.recordings)
+            recordings += await self._catalogue.oldest(channel=channel, limit=_WINDOW, but=refused.recordings, order=order)
         pictures: list[Snapshot] = []
-        for channel in {*over, *self.limits.keep_ns}:
+        for channel in over:
+            pictures += await self._snapshots.oldest(_WINDOW, channel=channel, but=refused.pictures, order=order)
+        for channel in self.limits.keep_ns:
             pictures += await self._snapshots.oldest(_WINDOW, channel=channel, but=refused.pictures)
         found = _Found({recording.id: recording for recording in recordings}, {picture.object_key: picture for picture in pictures})
         found.items = [*map(self._item, found.recordings.values()), *map(self._picture, found.pictures.values())]
         return found
 
-    async def _of_full_groups(self, refused: _Refused) -> _Found:
+    async def _of_full_groups(self, refused: _Refused, order: Turns) -> _Found:
         """The oldest of each storage group that holds more than its own limit."""
         found, used = _Found({}, {}), self._ledger.unlocked_in()
         for bucket, limit in self.limits.groups.items():
             if used.get(bucket, 0) > limit:
-                recordings = await self._catalogue.oldest(bucket=bucket, limit=_WINDOW, but=refused.recordings)
-                pictures = await self._snapshots.oldest(_WINDOW, bucket=bucket, but=refused.pictures)
+                recordings = await self._catalogue.oldest(bucket=bucket, limit=_WINDOW, but=refused.recordings, order=order)
+                pictures = await self._snapshots.oldest(_WINDOW, bucket=bucket, but=refused.pictures, order=order)
                 found.recordings |= {recording.id: recording for recording in recordings}
                 found.pictures |= {picture.object_key: picture for picture in pictures}
-                found.items += oldest([list(map(self._item, recordings)), list(map(self._picture, pictures))], _WINDOW)
+                found.items += oldest([list(map(self._item, recordings)), list(map(self._picture, pictures))], _WINDOW, order)
         return found
 
-    async def _oldest(self, missing: Shortfall, refused: _Refused) -> _Found:
+    async def _oldest(self, missing: Shortfall, refused: _Refused, order: Turns) -> _Found:
         """The oldest that making room may choose from."""
         if not missing:
             return _Found({}, {})
         # Where objects are elsewhere, a full disk is helped only by what is still on it.
         state = State.CLOSED if not self._objects_on_disk and not missing.total_bytes else None
-        recordings = await self._catalogue.oldest(limit=_WINDOW, state=state, but=refused.recordings)
-        pictures = await self._snapshots.oldest(_WINDOW, but=refused.pictures) if state is None else []
+        recordings = await self._catalogue.oldest(limit=_WINDOW, state=state, but=refused.recordings, order=order)
+        pictures = await self._snapshots.oldest(_WINDOW, but=refused.pictures, order=order) if state is None else []
         found = _Found({recording.id: recording for recording in recordings}, {picture.object_key: picture for picture in pictures})
-        found.items = oldest([list(map(self._item, recordings)), list(map(self._picture, pictures))], _WINDOW)
+        found.items = oldest([list(map(self._item, recordings)), list(map(self._picture, pictures))], _WINDOW, order)
         return found
 
     def _item(self, recording: Recording) -> Item:

@@ -11,6 +11,7 @@ from services.storage.adapters.database import Lane
 from services.storage.adapters.ledger import Share, Usage
 from services.storage.adapters.tables import actions, recordings, segments, snapshots
 from services.storage.core.model import Kind, Recording, Span, State, StoredSegment
+from services.storage.core.turns import BY_TIME, Range, Turns
 from shared.domain.clock import NS_PER_S
 from shared.messages import ActionKind
 
@@ -59,13 +60,24 @@ class Finder:
         return await self._reads.run(ask, read_only=True)
 
     async def oldest(
-        self, *, limit: int, state: State | None = None, channel: str | None = None, bucket: str | None = None, but: Collection[str] = ()
+        self,
+        *,
+        limit: int,
+        state: State | None = None,
+        channel: str | None = None,
+        bucket: str | None = None,
+        but: Collection[str] = (),
+        order: Turns = BY_TIME,
     ) -> list[Recording]:
         """Deletable recordings (closed, not locked), oldest first; of a channel, or in a bucket, or in none of the buckets `but`."""
         states = CLOSED if state is None else (state.value,)
         of = [column == wanted for column, wanted in ((recordings.c.channel, channel), (recordings.c.bucket, bucket)) if wanted is not None]
-        of.append(recordings.c.bucket.not_in(but))
-        return await self._recordings(and_(recordings.c.state.in_(states), recordings.c.locked.is_(False), *of), limit=limit)
+        of += [recordings.c.bucket.not_in(but), recordings.c.state.in_(states), recordings.c.locked.is_(False)]
+        found: list[Recording] = []
+        for times in order.ranges:
+            if len(found) < limit:
+                found += await self._recordings(and_(*of, *in_range(recordings.c.start_ns, times)), limit=limit - len(found))
+        return found
 
     async def outdated(
         self, *, provisional_before_ns: int, channel_before_ns: Mapping[str, int], limit: int, but: Collection[str] = ()
@@ -121,6 +133,12 @@ class Finder:
     async def _recordings(self, condition: ColumnElement[bool], limit: int = 1_000_000) -> list[Recording]:
         query = select(recordings).where(condition).order_by(recordings.c.start_ns, recordings.c.id).limit(limit)
         return await self._reads.run(lambda connection: [_recording(row) for row in connection.execute(query).mappings()], read_only=True)
+
+
+def in_range(column: ColumnElement[int], times: Range) -> list[ColumnElement[bool]]:
+    """Conditions that a time must meet."""
+    from_ns, to_ns = times
+    return [*([] if from_ns is None else [column >= from_ns]), *([] if to_ns is None else [column < to_ns])]
 
 
 def spans_of(connection: Connection, channels: Iterable[str], from_ns: int, to_ns: int) -> dict[str, list[Span]]:

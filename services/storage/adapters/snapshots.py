@@ -9,8 +9,10 @@ from sqlalchemy import delete, insert, select, update
 
 from services.storage.adapters.buckets import Buckets, each_bucket_alone
 from services.storage.adapters.catalogue import Catalogue
+from services.storage.adapters.finder import in_range
 from services.storage.adapters.ledger import Ledger
 from services.storage.adapters.tables import snapshots
+from services.storage.core.turns import BY_TIME, Turns
 from shared.domain.errors import ObjectNotFound, ObjectStoreError
 
 
@@ -76,18 +78,29 @@ class Snapshots:
         return len(new)
 
     async def oldest(
-        self, limit: int, *, deleting: bool = False, channel: str | None = None, bucket: str | None = None, but: Collection[str] = ()
+        self,
+        limit: int,
+        *,
+        deleting: bool = False,
+        channel: str | None = None,
+        bucket: str | None = None,
+        but: Collection[str] = (),
+        order: Turns = BY_TIME,
     ) -> list[Snapshot]:
         """The oldest snapshots, of all channels and buckets or of one; none of the buckets `but`."""
         async with self._catalogue.reading() as connection:
             query = select(snapshots).where(snapshots.c.deleting.is_(deleting), snapshots.c.bucket.not_in(but))
-            query = query.order_by(snapshots.c.at_ns, snapshots.c.object_key).limit(limit)
+            query = query.order_by(snapshots.c.at_ns, snapshots.c.object_key)
             if channel is not None:
                 query = query.where(snapshots.c.channel == channel)
             if bucket is not None:
                 query = query.where(snapshots.c.bucket == bucket)
-            rows = (await connection.execute(query)).mappings()
-            return [Snapshot(*(row[name] for name in _FIELDS)) for row in rows]
+            found: list[Snapshot] = []
+            for times in order.ranges:
+                if len(found) < limit:
+                    rows = await connection.execute(query.where(*in_range(snapshots.c.at_ns, times)).limit(limit - len(found)))
+                    found += [Snapshot(*(row[name] for name in _FIELDS)) for row in rows.mappings()]
+            return found
 
     async def mark(self, keys: Iterable[str]) -> None:
         async with self._catalogue.writing() as connection:

@@ -18,6 +18,8 @@ TRUST_NS = 24 * 3600 * NS_PER_S
 STEP_NS = 5 * NS_PER_S
 #: Leaps within this time of running are taken for one: not many are ever remembered.
 _ONE_NS = 3600 * NS_PER_S
+#: When the clock was set back, this much may have been recorded before it is seen, in a spool while storage was away.
+_UNSEEN_NS = 3600 * NS_PER_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,14 @@ class Leap:
 
 
 @dataclass(frozen=True, slots=True)
+class SetBack:
+    """The clock said `until_ns` when it was set back. What was recorded since bears times from `from_ns` on."""
+
+    from_ns: int
+    until_ns: int
+
+
+@dataclass(frozen=True, slots=True)
 class ClockWatch:
     """The machine's clock as of the last look, and the leaps that do not count yet, oldest first.
 
@@ -37,6 +47,7 @@ class ClockWatch:
 
     wall_ns: int = 0
     leaps: tuple[Leap, ...] = ()
+    back: SetBack | None = None  # until the clock has passed it
 
     @property
     def settled_ns(self) -> int:
@@ -54,9 +65,16 @@ class ClockWatch:
         leaps = [leap for leap in held if leap.held_ns < TRUST_NS]
         step_ns = now_ns - self.wall_ns - passed_ns
         if abs(step_ns) <= STEP_NS:
-            return ClockWatch(self.wall_ns + passed_ns, tuple(leaps))  # small ones add up until they are seen
-        if step_ns > 0:  # back: those before stay what they are, and nothing new counts
+            return ClockWatch(self.wall_ns + passed_ns, tuple(leaps), self._back(now_ns))  # small ones add up until they are seen
+        back = self._back(now_ns)
+        if step_ns < 0 < self.wall_ns:
+            from_ns, until_ns = now_ns - passed_ns - _UNSEEN_NS, now_ns - step_ns
+            back = SetBack(from_ns, until_ns) if back is None else SetBack(min(back.from_ns, from_ns), max(back.until_ns, until_ns))
+        if step_ns > 0:
             if leaps and leaps[-1].held_ns < _ONE_NS:
                 step_ns += leaps.pop().by_ns
             leaps.append(Leap(step_ns))
-        return ClockWatch(now_ns, tuple(leaps))
+        return ClockWatch(now_ns, tuple(leaps), back)
+
+    def _back(self, now_ns: int) -> SetBack | None:
+        return None if self.back is None or now_ns > self.back.until_ns else self.back

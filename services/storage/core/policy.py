@@ -13,6 +13,7 @@ from enum import StrEnum
 
 from services.storage.core.model import Kind
 from services.storage.core.recording import unclaimed
+from services.storage.core.turns import BY_TIME, Turns
 from shared.config.services import MIB, FullPolicy
 
 #: The cleaner keeps room for this much, so that the writer seldom waits for it.
@@ -148,7 +149,7 @@ def is_low(space: Space, limits: Limits) -> bool:
     return bool(shortfall(space, limits, max(0, whole) // LOW_SHARE))
 
 
-def select(items: Iterable[Item], limits: Limits, space: Space, need_bytes: int, now_ns: int) -> list[Victim]:
+def select(items: Iterable[Item], limits: Limits, space: Space, need_bytes: int, now_ns: int, order: Turns = BY_TIME) -> list[Victim]:
     """What to delete now, in order: what nobody wants, what has expired, what is over its quota or group, then the oldest for room.
 
     Args:
@@ -157,26 +158,29 @@ def select(items: Iterable[Item], limits: Limits, space: Space, need_bytes: int,
         now_ns: a clock that is right.
     """
     known = list(items)
-    retired = retire(known, limits, now_ns, settled_ns=now_ns)
+    retired = retire(known, limits, now_ns, settled_ns=now_ns, order=order)
     gone = {victim.item.id for victim in retired}
-    retired += trim([item for item in known if item.id not in gone], limits)
+    retired += trim([item for item in known if item.id not in gone], limits, order=order)
     gone = {victim.item.id for victim in retired}
     freed = Space(
         space.free_bytes + sum(victim.item.size_bytes for victim in retired if victim.item.on_disk),
         space.total_bytes,
         space.used_bytes - sum(victim.item.size_bytes for victim in retired),
     )
-    return retired + make_room([item for item in known if item.id not in gone], limits, freed, need_bytes)
+    return retired + make_room([item for item in known if item.id not in gone], limits, freed, need_bytes, order)
 
 
-def retire(items: Iterable[Item], limits: Limits, now_ns: int, usage: Mapping[str, int] | None = None, *, settled_ns: int) -> list[Victim]:
+def retire(
+    items: Iterable[Item], limits: Limits, now_ns: int, usage: Mapping[str, int] | None = None, *, settled_ns: int, order: Turns = BY_TIME
+) -> list[Victim]:
     """What must go whether room is needed or not: unclaimed, expired, over quota.
 
     Args:
         settled_ns: the time that footage expires by (`ClockWatch`).
+        order: which is the oldest.
         usage: unlocked bytes per channel where `items` are only some of them (of a channel over its quota: its oldest).
     """
-    remaining = sorted((item for item in items if not item.locked), key=_age)
+    remaining = sorted((item for item in items if not item.locked), key=_age(order))
     victims = _outdated(remaining, limits, now_ns, settled_ns)
     gone = {victim.item.id for victim in victims}
     left = None if usage is None else defaultdict(int, usage)
@@ -187,29 +191,31 @@ def retire(items: Iterable[Item], limits: Limits, now_ns: int, usage: Mapping[st
     return victims + _beyond(rest, limits.quotas, lambda item: item.channel, Why.QUOTA, left)
 
 
-def trim(items: Iterable[Item], limits: Limits, usage: Mapping[str, int] | None = None) -> list[Victim]:
+def trim(items: Iterable[Item], limits: Limits, usage: Mapping[str, int] | None = None, order: Turns = BY_TIME) -> list[Victim]:
     """The oldest of each storage group that holds more than its own limit.
 
     Args:
         usage: unlocked bytes per bucket where `items` are only some of them (of groups over their limits: the oldest).
     """
-    return _beyond(sorted((item for item in items if not item.locked), key=_age), limits.groups, lambda item: item.bucket, Why.GROUP, usage)
+    return _beyond(
+        sorted((item for item in items if not item.locked), key=_age(order)), limits.groups, lambda item: item.bucket, Why.GROUP, usage
+    )
 
 
-def make_room(items: Iterable[Item], limits: Limits, space: Space, need_bytes: int) -> list[Victim]:
+def make_room(items: Iterable[Item], limits: Limits, space: Space, need_bytes: int, order: Turns = BY_TIME) -> list[Victim]:
     """The oldest that must go so that `need_bytes` fit. `items` may be the oldest of all only (`oldest`)."""
     if limits.when_full is not FullPolicy.OVERWRITE:
         return []
-    return _for_room(sorted((item for item in items if not item.locked), key=_age), shortfall(space, limits, need_bytes))
+    return _for_room(sorted((item for item in items if not item.locked), key=_age(order)), shortfall(space, limits, need_bytes))
 
 
-def oldest(windows: Iterable[Sequence[Item]], limit: int) -> list[Item]:
+def oldest(windows: Iterable[Sequence[Item]], limit: int, order: Turns = BY_TIME) -> list[Item]:
     """The `limit` oldest of several kinds of items, given the `limit` oldest of each; beyond that an older one may be unseen."""
-    return sorted((item for window in windows for item in window), key=_age)[:limit]
+    return sorted((item for window in windows for item in window), key=_age(order))[:limit]
 
 
-def _age(item: Item) -> tuple[int, str]:
-    return item.start_ns, item.id
+def _age(order: Turns) -> Callable[[Item], tuple[int, int, str]]:
+    return lambda item: order.age(item.start_ns, item.id)
 
 
 def _outdated(items: Sequence[Item], limits: Limits, now_ns: int, settled_ns: int) -> list[Victim]:
