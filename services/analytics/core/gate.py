@@ -38,10 +38,12 @@ class Gate:
         Args:
             missing: a track of a moment ago was not seen in the frame looked at last.
         """
+        if time_ns < self._looked_ns:  # a clock was set back: the times of before come again
+            self._looked_ns, self._moved_ns, self._seen = 0, 0, {}
         if motion.light or (motion.share > 0 and motion.share >= self._threshold):
             self._moved_ns = time_ns
         since_look_ns = time_ns - self._looked_ns
-        look = not self._enabled or missing or time_ns - self._moved_ns <= LINGER_NS or not 0 <= since_look_ns < self._recheck_ns
+        look = not self._enabled or missing or time_ns - self._moved_ns <= LINGER_NS or since_look_ns >= self._recheck_ns
         if look:
             self._looked_ns = time_ns
         return look

@@ -59,7 +59,7 @@ class RegionPaths:
 
     def step(self, regions: Sequence[Box], time_ns: int, aspect: float) -> tuple[MovingRegion, ...]:
         """The regions of this moment with the way they have come."""
-        free = [path for path in self._paths if time_ns - path.seen_ns <= FORGET_NS]
+        free = [path for path in self._paths if 0 <= time_ns - path.seen_ns <= FORGET_NS]  # below 0: a clock was set back
         paths: list[_Path] = []
         moving = []
         for box in regions[:MAX_REGIONS]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from services.analytics.core.gate import Gate
 from services.analytics.core.motion import Motion, MotionDetector
+from services.analytics.core.regions import RegionPaths
 from shared.domain.clock import NS_PER_S
 from shared.domain.geometry import Box
 from shared.domain.media import Pixels
@@ -112,3 +114,41 @@ def test_a_small_track_that_moves_keeps_it_open() -> None:
                 one.tracked([TrackedObject(1, Box(x, 0.5, x + 0.01, 0.53), TargetClass.HUMAN, 0.9)], time_ns, 16 / 9)
     assert looks["still"] == 5
     assert looks["moving"] > 40
+
+
+@pytest.mark.parametrize("back_s", [2, 3600, 365 * 24 * 3600])
+def test_after_a_clock_was_set_back_the_gate_spares_as_before(back_s: int) -> None:
+    one = gate()
+    moved_ns = START_NS + back_s * NS_PER_S
+    assert one.open(Motion(0.5), moved_ns, missing=False)
+    looks = opened(one, [0.0] * 100)
+    assert [index for index, look in enumerate(looks) if look] == list(range(0, 100, 10))
+
+
+def test_after_a_clock_was_set_back_a_track_that_stands_does_not_keep_the_gate_open() -> None:
+    """Trembling adds up to no way, since it is measured over a second."""
+    one, looks = gate(recheck_s=600), 0
+    assert one.open(Motion(0.0), START_NS + 3600 * NS_PER_S, missing=False)
+    one.tracked([person_at(0.5)], START_NS + 3600 * NS_PER_S, 16 / 9)
+    for index in range(500):
+        looks += one.open(Motion(0.0), START_NS + index * STEP_NS, missing=False)
+        one.tracked([person_at(0.5 + 0.00002 * index)], START_NS + index * STEP_NS, 16 / 9)
+    assert looks == 1
+
+
+@pytest.mark.parametrize("back_s", [2, 3600, 365 * 24 * 3600])
+def test_after_a_clock_was_set_back_what_creeps_travels_nowhere(back_s: int) -> None:
+    """A shadow, two pixels a second: its way is that of the last two seconds, not of all since then."""
+    paths = RegionPaths()
+    paths.step([creeping(0)], START_NS + back_s * NS_PER_S, 16 / 9)
+    ways = [paths.step([creeping(index)], START_NS + index * STEP_NS, 16 / 9)[0].travelled for index in range(1, 300)]
+    assert max(ways) < 0.01
+
+
+def person_at(x: float) -> TrackedObject:
+    return TrackedObject(1, Box(x, 0.5, x + 0.1, 0.8), TargetClass.HUMAN, 0.9)
+
+
+def creeping(index: int) -> Box:
+    x = 0.3 + 0.0004 * index
+    return Box(x, 0.4, x + 0.2, 0.8)
