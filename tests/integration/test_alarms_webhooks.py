@@ -224,6 +224,30 @@ async def test_retry_after_is_honoured(tmp_path: Path) -> None:
         assert waiting.next_ns - clock.now_ns() == 120 * NS_PER_S
 
 
+@pytest.mark.parametrize("set_s", [100, -100])
+async def test_the_deadline_is_the_same_when_the_clock_is_set(tmp_path: Path, set_s: int) -> None:
+    clock, deadline_s = ManualClock(SystemClock().now_ns()), 50.0  # the signature's time must be near the receiver's
+    tried_s: list[float] = []
+
+    def refuse(_: dict[str, Any]) -> Reply:
+        tried_s.append(clock.monotonic_ns() / NS_PER_S)
+        return Reply(500)
+
+    async with receiver(refuse) as centre:
+        site = site_config(centre_config(centre.url, deadline_s=deadline_s) | {"retry_min_s": 1, "retry_max_s": 1}, channels=1)
+        async with running(site, tmp_path, clock) as recorder:
+            await recorder.send(*burst(clock.now_ns(), 1))
+            await until(lambda: tried_s, "the first attempt")
+            clock.jump(set_s)
+
+            async def dead() -> bool:
+                clock.advance(0.5)
+                return bool(await dead_letters(recorder))
+
+            await until(dead, "it is given up")
+            assert deadline_s - 5 < tried_s[-1] <= deadline_s
+
+
 async def test_redirects_are_not_followed(tmp_path: Path) -> None:
     async with receiver() as elsewhere, receiver(lambda _: Reply(307, (f"location: {elsewhere.url}",))) as centre:
         site = site_config(centre_config(centre.url, deadline_s=0.1), channels=1)

@@ -53,6 +53,7 @@ class Destination:
         self._clock, self._reporter, self._supervisor = clock, reporter, supervisor
         self._backoff = Backoff(centre.retry_min_s, max(centre.retry_min_s, centre.retry_max_s))
         self._waiting: dict[int, Delivery] = {}  # by sequence, oldest first
+        self._until_ns: dict[int, int] = {}  # of those, when they become dead letters: monotonic, for the clock may be set
         self._sending: set[int] = set()
         self._lanes: dict[str, _Lane] = {}
         self._slots = asyncio.Semaphore(CONNECTIONS)
@@ -105,10 +106,11 @@ class Destination:
             self._give_up(delivery.sequence, self.disabled)
             return
         self._waiting[delivery.sequence] = delivery
+        self._until_ns[delivery.sequence] = self._clock.monotonic_ns() + delivery.deadline_ns - self._clock.now_ns()
         if len(self._waiting) > self._centre.queue_max:
             oldest = next((sequence for sequence in self._waiting if sequence not in self._sending), None)
             if oldest is not None:
-                del self._waiting[oldest]
+                self._forget(oldest)
                 self._give_up(oldest, f"more than {self._centre.queue_max} messages were waiting")
         lane = self._lane(delivery)
         lane.queue.append(delivery.sequence)
@@ -167,20 +169,23 @@ class Destination:
 
     async def _failed(self, delivery: Delivery, answer: Answer) -> float:
         """Keep or give up a message after a failed attempt; seconds to wait before the next of its channel."""
-        now_ns, attempts = self._clock.now_ns(), delivery.attempts + 1
-        next_ns = self._backoff.next_attempt_ns(attempts, random.random(), now_ns, delivery.deadline_ns, answer.retry_after_s)
+        now_ns, monotonic_ns, attempts = self._clock.now_ns(), self._clock.monotonic_ns(), delivery.attempts + 1
+        until_ns = self._until_ns.get(delivery.sequence, monotonic_ns + delivery.deadline_ns - now_ns)
+        again_ns = self._backoff.next_attempt_ns(attempts, random.random(), monotonic_ns, until_ns, answer.retry_after_s)
         log.warning("webhook failed", centre=self._centre.id, channel=delivery.channel, attempts=attempts, error=answer.error)
-        if next_ns is None:
+        if again_ns is None:
             await self._note(lambda page: page.bury([delivery.sequence], now_ns, answer.error, attempts))
             self._settled(delivery.sequence)
             self._count("dead")
             await self._tell(answer.error)
             return 0.0
+        wait_ns = again_ns - monotonic_ns
+        next_ns = now_ns + wait_ns
         await self._note(lambda page: page.failed(delivery.sequence, attempts, next_ns, answer.error))
         if delivery.sequence in self._waiting:
             self._waiting[delivery.sequence] = replace(delivery, attempts=attempts, next_ns=next_ns)
         self._count("failed")
-        return ns_to_seconds(next_ns - now_ns)
+        return ns_to_seconds(wait_ns)
 
     async def _gone(self, answer: Answer) -> None:
         now_ns = self._clock.now_ns()
@@ -188,6 +193,7 @@ class Destination:
         self.disabled = answer.error
         self._count("dead", len(self._waiting))
         self._waiting.clear()
+        self._until_ns.clear()
         self._gauge()
         text = (
             f"centre {self._centre.id} answered 410 Gone: it is told nothing more until someone enables it; its messages are dead letters"
@@ -231,8 +237,12 @@ class Destination:
             await self._reporter.tell("webhook.dead_letters", text)
 
     def _settled(self, sequence: int) -> None:
-        self._waiting.pop(sequence, None)
+        self._forget(sequence)
         self._gauge()
+
+    def _forget(self, sequence: int) -> None:
+        self._waiting.pop(sequence, None)
+        self._until_ns.pop(sequence, None)
 
     def _gauge(self) -> None:
         metrics.QUEUE.labels(self._centre.id).set(len(self._waiting))

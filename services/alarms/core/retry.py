@@ -31,7 +31,8 @@ class Backoff:
         return whole_s * (0.5 + 0.5 * jitter)
 
     def next_attempt_ns(self, attempt: int, jitter: float, now_ns: int, deadline_ns: int, retry_after_s: float | None) -> int | None:
-        """When to try again (UTC ns) after attempt number `attempt` failed at `now_ns`; None: not before the deadline, give up.
+        """When to try again after attempt number `attempt` failed at `now_ns`; None: not before the deadline, give up. All times are of one
+        clock: better the monotonic one, for the other may be set.
 
         Args:
             retry_after_s: what the destination asked for, or None. It is honoured when it is longer than the back-off.
