@@ -174,7 +174,9 @@ class AlarmLife(RuleBasedStateMachine):
     @rule(seconds=st.integers(0, 3 * LOST_AFTER_S))
     def restart(self, seconds: int) -> None:
         """All that is left is in the book, and while the service was off it heard nothing."""
-        self.alarms = {name: alarm_of(cast(Any, json.loads(json.dumps(alarm_row(alarm))))) for name, alarm in self.alarms.items()}
+        for name, alarm in self.alarms.items():
+            row = json.loads(json.dumps(alarm_row(alarm)))
+            self.alarms[name] = alarm_of(cast(Any, row | {"sequence": alarm.sequence, "revision": alarm.revision}))  # the book's own
         self.pass_time(seconds)
         self.listening = Listening()
         self.listening.begin(self.now_s * NS_PER_S, self.monotonic_s * NS_PER_S)
