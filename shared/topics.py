@@ -61,6 +61,8 @@ class Topic(Generic[M]):
         on_full: what the embedded log does then.
         kept: the embedded log keeps the topic in files, as a broker would: messages and commits survive a restart, readers do not make
             messages leave. `capacity` and `capacity_bytes` bound the files; then, and after `retention_ns`, the oldest are dropped.
+        brokers_time: on Kafka a message has the time at which the broker stored it, so that how long it is kept goes by one clock, and a
+            publisher's may be wrong. False: the time at which it was published, by its publisher's clock, to be looked up by that.
         compacted: the broker keeps the newest message of every key for good; `retention_ns` says nothing then.
     """
 
@@ -78,6 +80,7 @@ class Topic(Generic[M]):
     capacity_bytes: int = 64 * MIB
     on_full: OnFull = OnFull.BLOCK
     kept: bool = False
+    brokers_time: bool = True
     compacted: bool = False
 
     def partition_of(self, message: Message) -> int:
@@ -98,7 +101,7 @@ SEGMENTS = Topic(
 )  # fmt: skip
 FRAMES = Topic(
     "frames", FrameMessage, CHANNEL_PARTITIONS, 2 * MINUTE_NS, ("ingest",), ("analytics", "console"),
-    retention_bytes=256 * MIB, capacity=32, capacity_bytes=32 * MIB, on_full=OnFull.DROP_OLDEST,
+    retention_bytes=256 * MIB, capacity=32, capacity_bytes=32 * MIB, on_full=OnFull.DROP_OLDEST, brokers_time=False,
 )  # fmt: skip
 CHANNEL_STATUS = Topic(
     "channel-status", ChannelStatus, CHANNEL_PARTITIONS, DAY_NS, ("ingest",), ("alarms", "console", "cli"),

@@ -16,7 +16,8 @@ Made from `shared/topics.py`; write it again with `python -m services.cli.topics
 Every arrow between services is a topic. Messages of a channel go to partition `channel_number % partitions`, so a channel keeps its
 order and its partition number along the whole flow; all others go to partition 0. Delivery is at least once (`shared/bus/port.py`);
 the wire form is in `shared/messages/codec.py`, with an example of each message in `tests/contract/golden/`. How many bytes `segments`
-and `frames` keep can be set (`bus.retention`; `vedette plan` says what a site needs); below is what they are made with.
+and `frames` keep can be set (`bus.retention`; `vedette plan` says what a site needs); below is what they are made with. How long goes by
+the broker's clock, but for `frames`, where it goes by the publisher's.
 """
 
 

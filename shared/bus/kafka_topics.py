@@ -22,6 +22,9 @@ log = structlog.get_logger(__name__)
 LOG_SEGMENT_BYTES = 128 * MIB
 METADATA_RETRY_S = 0.05
 _RETENTION_BYTES = "retention.bytes"
+#: By whose clock messages are kept. What says nothing of a limit is refused from an hour ahead on.
+_BROKERS_TIME = {"message.timestamp.type": "LogAppendTime"}
+_PUBLISHERS_TIME = {"message.timestamp.type": "CreateTime", "message.timestamp.after.max.ms": str(2**63 - 1)}
 #: `config_source` of a setting that the topic itself has (org.apache.kafka.clients.admin.ConfigEntry), not the broker's default.
 _OF_THE_TOPIC = 1
 
@@ -34,7 +37,7 @@ class KafkaTopics:
         names = {topic.name for topic in self._topics}
         wanted = {SEGMENTS.name: config.retention.segments_bytes, FRAMES.name: config.retention.frames_bytes}
         #: What the site says, by topic.
-        self._retention = {name: bytes_ for name, bytes_ in wanted.items() if bytes_ is not None and name in names}
+        self._retention = {name: str(bytes_) for name, bytes_ in wanted.items() if bytes_ is not None and name in names}
 
     async def ensure(self) -> None:
         """Make those that are missing, check the others, and set what the site says of them.
@@ -81,38 +84,43 @@ class KafkaTopics:
             await self._clock.sleep(METADATA_RETRY_S)
         raise BusUnavailable("the topics that were made do not appear", where=self._where)
 
+    def _wanted(self, topic: Topic[Any]) -> dict[str, str]:
+        """What a topic is to have also when it exists: by whose clock it goes, and how many bytes it keeps where the site says so."""
+        retention = {_RETENTION_BYTES: self._retention[topic.name]} if topic.name in self._retention else {}
+        return (_BROKERS_TIME if topic.brokers_time else _PUBLISHERS_TIME) | retention
+
     async def _keep(self, admin: AIOKafkaAdminClient) -> None:
-        """Topics that exist keep as many bytes as the site says; what it does not say stays. A refusal is told, no more."""
-        if not self._retention:
-            return
-        asked = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name) for name in self._retention])
+        """Topics that exist get what is wanted of them; all else stays. A refusal is told, no more."""
+        wanted = {topic.name: self._wanted(topic) for topic in self._topics}
+        asked = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name) for name in wanted])
         for code, reason, _, name, entries in (resource for answer in asked for resource in answer.resources):
             # Altering replaces all that a topic has: what it has goes along, of whoever it is.
             own = {entry[0]: entry[1] for entry in entries if entry[3] == _OF_THE_TOPIC}
             if code != 0:
                 _tell_refused(name, code, reason)
-            elif own.get(_RETENTION_BYTES) != str(self._retention[name]):
-                await self._alter(admin, name, own)
+            elif not wanted[name].items() <= own.items():
+                await self._alter(admin, name, own, wanted[name])
 
-    async def _alter(self, admin: AIOKafkaAdminClient, name: str, own: Mapping[str, str]) -> None:
-        wanted = str(self._retention[name])
-        (answer,) = await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, name, {**own, _RETENTION_BYTES: wanted})])
+    async def _alter(self, admin: AIOKafkaAdminClient, name: str, own: Mapping[str, str], wanted: Mapping[str, str]) -> None:
+        (answer,) = await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, name, {**own, **wanted})])
         code, reason = answer.resources[0][:2]
         if code != 0:
             _tell_refused(name, code, reason)
         else:
-            log.info("a topic keeps another size", topic=name, bytes_per_partition=wanted, before=own.get(_RETENTION_BYTES, ""))
+            before = {setting: own.get(setting, "") for setting in wanted}
+            log.info("a topic is set anew", topic=name, settings=dict(wanted), before=before)
 
     def _declared(self, topic: Topic[Any]) -> NewTopic:
         retention_ms = topic.retention_ns // NS_PER_MS
         settings = {
             "retention.ms": retention_ms,
-            _RETENTION_BYTES: self._retention.get(topic.name, -1 if topic.retention_bytes is None else topic.retention_bytes),
+            _RETENTION_BYTES: -1 if topic.retention_bytes is None else topic.retention_bytes,
             "max.message.bytes": topic.max_message_bytes + OVERHEAD_BYTES,
             "segment.bytes": LOG_SEGMENT_BYTES,
             "segment.ms": max(60_000, min(retention_ms // 2, 24 * 3600_000)),  # rolled in time for retention by minutes
             "cleanup.policy": "compact" if topic.compacted else "delete",
             "compression.type": "producer",  # as it comes: not at all
+            **self._wanted(topic),
         }
         return NewTopic(
             topic.name, topic.partitions, self._config.replication, topic_configs={name: str(value) for name, value in settings.items()}
@@ -120,4 +128,4 @@ class KafkaTopics:
 
 
 def _tell_refused(topic: str, code: int, reason: str) -> None:
-    log.warning("what a topic keeps could not be set", topic=topic, reason=f"{for_code(code).__name__}: {reason}")
+    log.warning("a topic could not be set as it should be", topic=topic, reason=f"{for_code(code).__name__}: {reason}")

@@ -41,7 +41,7 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class Record(Generic[M_co]):
-    """A message read from the bus. `timestamp_ns`: when it was published, UTC."""
+    """A message read from the bus. `timestamp_ns`: when it was published, UTC; on Kafka by the clock that `Topic.brokers_time` says."""
 
     position: Position
     key: str

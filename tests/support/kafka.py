@@ -59,15 +59,23 @@ class KafkaServer:
     jars: Path
 
     @classmethod
-    def start(cls, port: int | None = None, *, composed: bool = False) -> KafkaServer:
-        """Start a broker, on `port` or any free one; `composed`: with the settings of docker-compose.yml. Raises: KafkaMissing."""
+    def start(cls, port: int | None = None, *, composed: bool = False, settings: str = "") -> KafkaServer:
+        """Start a broker, on `port` or any free one.
+
+        Args:
+            composed: with the settings of docker-compose.yml.
+            settings: further lines of server.properties.
+
+        Raises:
+            KafkaMissing: none can run here.
+        """
         jars = _jars()
         folder = Path(tempfile.mkdtemp(prefix="vedette-kafka-"))
         any_port, controller = free_ports(2)
         port = port or any_port
         config = folder / "server.properties"
         properties = broker_properties(folder / "logs", port, controller) if composed else _properties(folder, port, controller)
-        config.write_text(properties, encoding="utf-8")
+        config.write_text(properties + settings, encoding="utf-8")
         (folder / "log4j2.properties").write_text(_LOGGING, encoding="utf-8")
         subprocess.run(
             [*_java(jars, folder, 128), "kafka.tools.StorageTool", "format", "-t", _cluster_id(), "-c", str(config), "--ignore-formatted"],
@@ -163,10 +171,10 @@ group.initial.rebalance.delay.ms=0
 
 
 @contextmanager
-def running_broker(*, composed: bool = False) -> Iterator[KafkaServer]:
-    """A broker, on request with the settings of docker-compose.yml; the test is skipped where none can run."""
+def running_broker(*, composed: bool = False, settings: str = "") -> Iterator[KafkaServer]:
+    """A broker, on request with the settings of docker-compose.yml, or more; the test is skipped where none can run."""
     try:
-        server = KafkaServer.start(composed=composed)
+        server = KafkaServer.start(composed=composed, settings=settings)
     except KafkaMissing as missing:
         pytest.skip(str(missing))
     try:
