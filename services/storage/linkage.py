@@ -133,7 +133,9 @@ class Linkage:
 
     async def _try(self, action: ActionMessage, received_ns: int) -> None:
         until_ns = action.at_ns if action.action is ActionKind.SNAPSHOT else (action.to_ns or action.at_ns)
-        waited_ns = self._clock.monotonic_ns() - self._seen_ns[action.action_id] - max(0, until_ns - received_ns)
+        # What a snapshot shows had been filmed when it was asked for. Does it lie ahead, the clock was set back since: nothing is to come.
+        to_come_ns = max(0, until_ns - received_ns) if action.action is ActionKind.RECORD else 0
+        waited_ns = self._clock.monotonic_ns() - self._seen_ns[action.action_id] - to_come_ns
         head = await self._head(action.channel)
         found = verdict(head, until_ns, self._clock.now_ns(), waited_ns)
         if found is Verdict.WAIT:

@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 
 from shared.domain.clock import NS_PER_S
+from shared.messages import ActionKind, ActionMessage, ActionPhase
+from shared.topics import ACTIONS
 from tests.support.segments import Feed, payloads
 from tests.support.set_clock import DAY_S, SetClock, swept
-from tests.support.storing import MIB, Storing, site, storing, until
+from tests.support.storing import MIB, Storing, command, site, storing, until
 
 pytestmark = pytest.mark.integration
 
@@ -107,3 +109,26 @@ async def test_what_is_recorded_after_the_clock_was_set_back_is_not_the_first_to
         assert kept[-len(third) // 2 :] == third[-len(third) // 2 :]
         assert not set(kept) & set(first)
     assert await store.check() == []
+
+
+async def test_a_snapshot_under_way_when_the_clock_is_set_back_does_not_wait_for_the_hour(tmp_path: Path) -> None:
+    """It was asked for just before, and storage took it after."""
+    clock = SetClock()
+    clock.jump(3600)
+    async with storing(tmp_path, site("door"), clock) as store:
+        feed = feed_of("door", 1, clock, 20)
+        await store.keep(*feed.take(12))
+        results = await store.listen(ACTIONS)
+        clock.jump(-3600)
+        asked = command(ActionKind.SNAPSHOT, "door", at_ns=feed.made[5].start_ns)
+        await store.bus.producer.publish(ACTIONS, asked)
+
+        async def phases() -> list[ActionPhase]:
+            return [r.message.phase for r in await results.poll(timeout_s=1.0) if isinstance(r.message, ActionMessage)]
+
+        found: list[ActionPhase] = []
+        while not found or found[-1] is ActionPhase.REQUESTED:
+            clock.advance(10)
+            assert clock.gone_s < 600, "in an hour then"
+            found += await phases()
+        assert found[-1] is ActionPhase.DONE

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from shared.domain.clock import SystemClock, seconds_to_ns
+from shared.domain.clock import SystemClock, ns_to_seconds, seconds_to_ns
 from tests.support.storing import Storing
 from tests.support.waiting import until
 
@@ -20,6 +20,11 @@ class SetClock(SystemClock):
 
     def monotonic_ns(self) -> int:
         return super().monotonic_ns() + self._gone_ns
+
+    @property
+    def gone_s(self) -> float:
+        """How much went by at once."""
+        return ns_to_seconds(self._gone_ns)
 
     def advance(self, seconds: float) -> None:
         self._gone_ns += seconds_to_ns(seconds)
