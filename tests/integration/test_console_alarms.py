@@ -105,17 +105,36 @@ async def test_notices_cover_no_picture_and_go(tmp_path: Path, width: int, heigh
 
 async def test_a_list_that_comes_late_takes_nothing_back(tmp_path: Path) -> None:
     async with stand.running(tmp_path) as s, browsing(s) as page:
-        alarm = s.answers.alarms["a1"] = stand.alarm("a1", "gate", 1, s.clock.now_ns())
+        now_ns = s.clock.now_ns()
+        alarm = stand.alarm("a1", "gate", 1, now_ns, revision=1, hits=2)
+        ended = s.answers.alarms["a1"] = alarm.model_copy(update={"state": AlarmState.ENDED, "end_ns": now_ns, "revision": 2})
+        s.answers.alarms["a2"] = stand.alarm("a2", "gate", 1, now_ns - S)
         lists = await late(page, LIST)
         await page.goto(s.console.url)
         await lists.under_way(2)  # at the start, and when the socket is open
-        # Acknowledged when the recorder's clock is behind: both versions carry the same time.
-        await s.bus.producer.publish(ALARMS, alarm.model_copy(update={"acknowledged_by": "admin", "acknowledged_ns": alarm.at_ns}))
+        # It was taken for lost, and goes on; the recorder's clock was set back, and all versions carry the same time.
+        resumed = ended.model_copy(update={"state": AlarmState.UPDATED, "end_ns": None, "revision": 3})
+        await s.bus.producer.publish(ALARMS, resumed)
         entry = page.locator("[data-alarm=a1]")
-        await expect(entry).to_have_class("entry acked new")
+        await expect(entry).to_contain_text("ongoing")
         await lists.arrive()
-        await expect(entry).to_contain_text("Over the fence")
-        assert "acked" in (await entry.get_attribute("class") or "")
+        await expect(page.locator("[data-alarm=a2]")).to_be_visible()
+        await expect(entry).to_contain_text("ongoing")
+        await s.bus.producer.publish(ALARMS, ended.model_copy(update={"revision": 4}))
+        await expect(entry).not_to_contain_text("ongoing")
+
+
+async def test_alarms_from_when_the_clock_was_ahead_hide_none_that_is_raised_now(tmp_path: Path) -> None:
+    async with stand.running(tmp_path) as s, browsing(s) as page:
+        now_ns = s.clock.now_ns()
+        for n in range(1, 202):
+            s.answers.alarms[f"ahead{n}"] = stand.alarm(f"ahead{n}", "gate", 1, now_ns + (86_400 + n) * S, sequence=n, revision=1)
+        await page.goto(s.console.url)
+        await expect(page.locator("[data-alarm]").first).to_have_attribute("data-alarm", "ahead201")
+        await expect(page.locator("[data-alarm]")).to_have_count(200)
+        await s.bus.producer.publish(ALARMS, stand.alarm("now", "gate", 1, now_ns, sequence=202, revision=1))
+        await expect(page.locator("[data-alarm]").first).to_have_attribute("data-alarm", "now")
+        await expect(page.locator("[data-alarm]")).to_have_count(200)
 
 
 async def test_a_failure_that_comes_late_hides_no_answer(tmp_path: Path) -> None:

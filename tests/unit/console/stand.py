@@ -145,12 +145,13 @@ def alarms_router(answers: Answers) -> APIRouter:
             for alarm in answers.alarms.values()
             if channel in (None, alarm.channel) and alarm.start_ns <= to_ns and (alarm.end_ns or 2**63) >= from_ns
         ]
-        return {"alarms": sorted(found, key=lambda alarm: -alarm.start_ns)[:limit]}
+        return {"alarms": sorted(found, key=lambda alarm: (-alarm.sequence, -alarm.start_ns))[:limit]}
 
     @router.post("/alarms/{id_}/acknowledge")
     async def acknowledge(id_: str, request: Request) -> AlarmMessage:
         alarm = answers.alarms[id_]
-        answers.alarms[id_] = alarm.model_copy(update={"acknowledged_by": request.state.user, "acknowledged_ns": alarm.at_ns})
+        seen = {"acknowledged_by": request.state.user, "acknowledged_ns": alarm.at_ns, "revision": alarm.revision + 1}
+        answers.alarms[id_] = alarm.model_copy(update=seen)
         return answers.alarms[id_]
 
     @router.get("/centres")

@@ -10,9 +10,8 @@ const RETRY_MS = 5000;
 /** An alarm belongs to a moment this close to it. */
 const NEAR_MS = 1000;
 
-/** How far a version of an alarm is, beside its time, which two of them may share: hits only grow, and each of these comes once. */
-const progress = ({ hits, acknowledged_by: acknowledged, snapshot, end_ns: end }) => 4 * hits + [acknowledged, snapshot, end].filter(Boolean).length;
-const isOlder = (alarm, known) => alarm.at_ns < known.at_ns || (alarm.at_ns === known.at_ns && progress(alarm) < progress(known));
+/** The one that was raised later comes first. Times say so only of those that the recorder did not number yet: clocks are set. */
+const byAge = ({ alarm: a }, { alarm: b }) => b.sequence - a.sequence || b.start_ns - a.start_ns;
 
 export class Alarms {
   #items = new Map(); // alarm id: {alarm, element, thumb}
@@ -101,7 +100,7 @@ export class Alarms {
 
   #put(alarm, live) {
     const known = this.#items.get(alarm.alarm_id);
-    if (known && isOlder(alarm, known.alarm)) return;
+    if (known && alarm.revision < known.alarm.revision) return;
     const element = this.#draw(alarm);
     element.classList.toggle("new", live && !known);
     if (live) this.#arrange();
@@ -126,7 +125,7 @@ export class Alarms {
   }
 
   #arrange() {
-    const sorted = [...this.#items.values()].sort((a, b) => b.alarm.start_ns - a.alarm.start_ns);
+    const sorted = [...this.#items.values()].sort(byAge);
     for (const item of sorted.splice(MOST)) {
       if (item.alarm.alarm_id === this.#kept) sorted.push(item);
       else this.#items.delete(item.alarm.alarm_id);
