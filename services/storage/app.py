@@ -166,7 +166,7 @@ class StorageService:
         self._locks = Locks(self.catalogue, self.buckets, self._archive, clock, site.device.id)
         self._snapshots = Snapshots(self.catalogue, self.buckets, self._ledger)
         self._cleaner = Cleaner(
-            self._layout, self.catalogue, self._archive, self._snapshots, self._ledger, self._notices, clock, limits_of(site),
+            self._layout, self.catalogue, self._archive, self._snapshots, self._ledger, self._notices, limits_of(site),
             KeptClock(self._layout, clock), objects_on_disk=isinstance(site.objects, LocalObjects),
         )  # fmt: skip
         self.shelf = self.catalogue.for_people()

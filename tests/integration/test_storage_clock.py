@@ -132,3 +132,20 @@ async def test_a_snapshot_under_way_when_the_clock_is_set_back_does_not_wait_for
             assert clock.gone_s < 600, "in an hour then"
             found += await phases()
         assert found[-1] is ActionPhase.DONE
+
+
+async def test_pre_record_footage_outlives_a_clock_that_is_set_forward(tmp_path: Path) -> None:
+    clock = SetClock()
+    async with storing(tmp_path, site("door", recording={"mode": "alarm"}), clock) as store:
+        feed = feed_of("door", 1, clock, 45)
+        await store.keep(*feed.take(36))
+        clock.jump(120)
+        await swept(store)
+        from_ns, to_ns = feed.made[0].start_ns, feed.made[30].end_ns
+        await store.bus.producer.publish(ACTIONS, command(ActionKind.RECORD, "door", from_ns=from_ns, to_ns=to_ns))
+
+        async def claimed() -> list[str]:
+            return await ids(store)
+
+        await until(claimed, what="the pre-record footage is kept for the alarm")
+        assert (await store.recordings())[0]["start_ns"] == from_ns

@@ -18,6 +18,7 @@ from services.storage.adapters.layout import Layout
 from services.storage.adapters.ledger import Ledger
 from services.storage.adapters.notices import Notices
 from services.storage.adapters.snapshots import Snapshot, Snapshots
+from services.storage.core.clock_watch import ClockWatch
 from services.storage.core.model import Recording, State
 from services.storage.core.policy import (
     Item,
@@ -36,7 +37,6 @@ from services.storage.core.policy import (
 )
 from services.storage.core.recording import CLAIM_WINDOW_NS
 from services.storage.core.turns import Turns, turns
-from shared.domain.clock import Clock
 from shared.domain.errors import CatalogueError, ObjectStoreError, StorageFull
 from shared.messages import RecordingChange
 
@@ -82,7 +82,6 @@ class Cleaner:
         snapshots: Snapshots,
         ledger: Ledger,
         notices: Notices,
-        clock: Clock,
         limits: Limits,
         kept_clock: KeptClock,
         *,
@@ -90,7 +89,7 @@ class Cleaner:
     ) -> None:
         """`objects_on_disk`: the object store's space is this disk's."""
         self._layout, self._catalogue, self._archive, self._snapshots = layout, catalogue, archive, snapshots
-        self._ledger, self._notices, self._clock, self._kept_clock = ledger, notices, clock, kept_clock
+        self._ledger, self._notices, self._kept_clock = ledger, notices, kept_clock
         self.limits, self._objects_on_disk = limits, objects_on_disk
         self._lock = asyncio.Lock()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="storage-space")
@@ -203,9 +202,11 @@ class Cleaner:
             if disk_is_full:  # believe the disk, not its statistics: what has been freed since is all that there is
                 space = replace(space, free_bytes=min(space.free_bytes, limits.min_free_bytes + freed))
             clock = await self._kept_clock.look()
-            settled_ns, order = clock.settled_ns, turns(clock)
-            found = await self._to_retire(refused, settled_ns, order)
-            victims = retire(found.items, limits, self._clock.now_ns(), self._ledger.unlocked(), settled_ns=settled_ns, order=order)
+            order = turns(clock)
+            found = await self._to_retire(refused, clock, order)
+            victims = retire(
+                found.items, limits, clock.known_ns(CLAIM_WINDOW_NS), self._ledger.unlocked(), settled_ns=clock.settled_ns, order=order
+            )
             if not victims:
                 found = await self._of_full_groups(refused, order)
                 victims = trim(found.items, limits, self._ledger.unlocked_in(), order)
@@ -217,12 +218,11 @@ class Cleaner:
             freed += await self._delete(victims, found, refused)
         return freed
 
-    async def _to_retire(self, refused: _Refused, settled_ns: int, order: Turns) -> _Found:
+    async def _to_retire(self, refused: _Refused, clock: ClockWatch, order: Turns) -> _Found:
         """What may have to go whether room is needed or not."""
-        now_ns = self._clock.now_ns()
         recordings = await self._catalogue.outdated(
-            provisional_before_ns=now_ns - CLAIM_WINDOW_NS,
-            channel_before_ns={channel: settled_ns - keep_ns for channel, keep_ns in self.limits.keep_ns.items()},
+            provisional_before_ns=clock.known_ns(CLAIM_WINDOW_NS) - CLAIM_WINDOW_NS,
+            channel_before_ns={channel: clock.settled_ns - keep_ns for channel, keep_ns in self.limits.keep_ns.items()},
             limit=_WINDOW,
             but=refused.recordings,
         )

@@ -52,7 +52,11 @@ class ClockWatch:
     @property
     def settled_ns(self) -> int:
         """The time that recordings' ages go by: the clock's, without the leaps that do not count yet."""
-        return self.wall_ns - sum(leap.by_ns for leap in self.leaps)
+        return self.known_ns(TRUST_NS)
+
+    def known_ns(self, for_ns: int) -> int:
+        """The clock's time, without its leaps forward since when storage has run for less than `for_ns`."""
+        return self.wall_ns - sum(leap.by_ns for leap in self.leaps if leap.held_ns < for_ns)
 
     def looked(self, now_ns: int, passed_ns: int) -> ClockWatch:
         """After another look.
