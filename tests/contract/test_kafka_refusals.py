@@ -12,15 +12,15 @@ from structlog.testing import capture_logs
 
 from shared.bus.kafka import KafkaBus
 from shared.bus.port import Position
-from shared.config.services import KafkaBus as KafkaConfig
 from shared.domain.clock import seconds_to_ns
 from shared.domain.errors import BusError, BusUnavailable, MessageTooLarge
 from shared.messages import EventMessage
 from tests.contract.bus_contract import Topics, event, ids, read
 from tests.support.clocks import SettableClock
 from tests.support.kafka import KafkaServer
+from tests.support.kafka_bus import connected
 from tests.support.kafka_topics import set_by_hand
-from tests.support.waiting import until, until_connected
+from tests.support.waiting import until
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 
@@ -42,11 +42,8 @@ def clock() -> SettableClock:
 
 @pytest.fixture
 async def bus(broker: KafkaServer, topics: Topics, clock: SettableClock) -> AsyncIterator[KafkaBus]:
-    bus = KafkaBus(KafkaConfig(brokers=(broker.address,)), clock, client_id="test", topics=topics.all)
-    await bus.start()
-    await until_connected(bus)
-    yield bus
-    await bus.stop()
+    async with connected(broker, clock, topics=topics.all) as bus:
+        yield bus
 
 
 def large(number: int, name: str) -> EventMessage:

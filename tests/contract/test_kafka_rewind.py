@@ -12,7 +12,6 @@ from faust.tables.recovery import RebalanceAgain
 from faust.types import TP
 
 from shared.bus.kafka import KafkaBus
-from shared.config.services import KafkaBus as KafkaConfig
 from shared.config.site import SiteConfig
 from shared.domain.clock import SystemClock
 from shared.faust.app import add_agent, make_app
@@ -22,8 +21,9 @@ from shared.report import Reporter
 from shared.service import Runtime
 from shared.topics import DETECTIONS
 from tests.support.kafka import KafkaServer
+from tests.support.kafka_bus import connected
 from tests.support.kafka_groups import put_out
-from tests.support.waiting import until, until_connected
+from tests.support.waiting import until
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 
@@ -83,11 +83,8 @@ class Reader:
 
 @pytest.fixture
 async def bus(broker: KafkaServer) -> AsyncIterator[KafkaBus]:
-    bus = KafkaBus(KafkaConfig(brokers=(broker.address,)), SystemClock(), client_id="test")
-    await bus.start()
-    await until_connected(bus)
-    yield bus
-    await bus.stop()
+    async with connected(broker) as bus:
+        yield bus
 
 
 async def test_what_the_broker_refused_to_have_read_again_is_read_again_later_from_its_first_message_on(

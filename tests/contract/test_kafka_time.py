@@ -2,41 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition  # type: ignore[import-untyped]  # aiokafka is untyped
 from aiokafka.admin import AIOKafkaAdminClient  # type: ignore[import-untyped]  # as above
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType  # type: ignore[import-untyped]  # as above
 
-from shared.bus.kafka import KafkaBus
-from shared.config.services import KafkaBus as KafkaConfig
 from shared.domain.clock import NS_PER_MS, SystemClock, seconds_to_ns
 from shared.messages import SegmentMessage
 from shared.topics import ALL, FRAMES, SEGMENTS
 from tests.contract.bus_contract import frame, read, segment
 from tests.support.clocks import SettableClock
 from tests.support.kafka import KafkaServer, running_broker
+from tests.support.kafka_bus import connected
 from tests.support.kafka_topics import settings_of
-from tests.support.waiting import until, until_connected
+from tests.support.waiting import until
 
 pytestmark = [pytest.mark.integration, pytest.mark.servers, pytest.mark.timeout(300)]
 
 #: The broker looks for what it need not keep any more every second, not every five minutes.
 BUSY = "\n".join(("log.retention.check.interval.ms=1000", "log.segment.delete.delay.ms=1000", "log.initial.task.delay.ms=1000", ""))
 CHANNEL = 1
-
-
-@asynccontextmanager
-async def connected(server: KafkaServer, clock: SystemClock) -> AsyncIterator[KafkaBus]:
-    bus = KafkaBus(KafkaConfig(brokers=(server.address,)), clock, client_id="test")
-    await bus.start()
-    try:
-        await until_connected(bus)
-        yield bus
-    finally:
-        await bus.stop()
 
 
 async def test_footage_of_a_recorder_whose_clock_is_behind_waits_for_storage_as_long_as_any() -> None:

@@ -11,7 +11,6 @@ import pytest
 from faust.types import TP
 
 from shared.bus.kafka import KafkaBus
-from shared.config.services import KafkaBus as KafkaConfig
 from shared.config.site import SiteConfig
 from shared.domain.clock import SystemClock
 from shared.faust.app import add_agent, make_app
@@ -21,7 +20,8 @@ from shared.report import Reporter
 from shared.service import Runtime
 from shared.topics import DETECTIONS
 from tests.support.kafka import KafkaServer
-from tests.support.waiting import until, until_connected
+from tests.support.kafka_bus import connected
+from tests.support.waiting import until
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 
@@ -89,14 +89,11 @@ class Reading:
 
 @pytest.fixture
 async def reading(broker: KafkaServer, tmp_path: Path) -> AsyncIterator[Reading]:
-    bus = KafkaBus(KafkaConfig(brokers=(broker.address,)), SystemClock(), client_id="test")
-    await bus.start()
-    await until_connected(bus)
-    reading = Reading(bus, tmp_path)
-    await reading.app.start()
-    yield reading
-    await reading.app.stop()
-    await bus.stop()
+    async with connected(broker) as bus:
+        reading = Reading(bus, tmp_path)
+        await reading.app.start()
+        yield reading
+        await reading.app.stop()
 
 
 async def test_the_poll_that_waits_for_the_others_brings_what_a_partition_has_that_goes_on(reading: Reading) -> None:

@@ -10,14 +10,14 @@ from aiokafka import AIOKafkaProducer, TopicPartition  # type: ignore[import-unt
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete  # type: ignore[import-untyped]  # aiokafka is untyped
 
 from shared.bus.kafka import KafkaBus
-from shared.config.services import KafkaBus as KafkaConfig
-from shared.domain.clock import ManualClock, SystemClock
+from shared.domain.clock import ManualClock
 from shared.faust.worker import LOOK_EVERY_S
 from shared.messages import DeadLetter
 from shared.topics import DEAD_LETTERS, DETECTIONS
 from tests.contract.worker_contract import Story, WorkerContract, detections, story
 from tests.support.kafka import KafkaServer
-from tests.support.waiting import until, until_connected
+from tests.support.kafka_bus import connected
+from tests.support.waiting import until
 
 __all__ = ["story"]  # a fixture
 
@@ -26,11 +26,8 @@ pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 
 @pytest.fixture
 async def bus(broker: KafkaServer) -> AsyncIterator[KafkaBus]:
-    bus = KafkaBus(KafkaConfig(brokers=(broker.address,)), SystemClock(), client_id="test")
-    await bus.start()
-    await until_connected(bus)
-    yield bus
-    await bus.stop()
+    async with connected(broker) as bus:
+        yield bus
 
 
 class TestWorkerOnKafka(WorkerContract):

@@ -21,13 +21,13 @@ import pytest
 
 from shared.bus.kafka import KafkaBus
 from shared.bus.port import Consumer
-from shared.config.services import KafkaBus as KafkaConfig
 from shared.domain.clock import NS_PER_S, SystemClock
 from shared.messages import EventMessage, EventPhase, FrameMessage
 from shared.topics import EVENTS, FRAMES
 from tests.support.kafka import KafkaServer
+from tests.support.kafka_bus import connected
 from tests.support.postgres import PostgresServer
-from tests.support.waiting import until, until_connected
+from tests.support.waiting import until
 from tests.support.walker import HEIGHT, WIDTH, floor, walker_model
 
 pytestmark = [pytest.mark.integration, pytest.mark.servers, pytest.mark.timeout(240)]
@@ -163,14 +163,11 @@ async def stand(broker: KafkaServer, postgres: PostgresServer, tmp_path: Path) -
     }  # fmt: skip
     path = tmp_path / "site.json"
     path.write_text(json.dumps(site), encoding="utf-8")
-    bus = KafkaBus(KafkaConfig(brokers=(broker.address,)), SystemClock(), client_id="test")
-    await bus.start()
-    await until_connected(bus)
-    stand = Stand(bus, await bus.consumer([EVENTS], group=None), path, tmp_path)
-    yield stand
-    for worker in stand.workers:
-        worker.stop()
-    await bus.stop()
+    async with connected(broker) as bus:
+        stand = Stand(bus, await bus.consumer([EVENTS], group=None), path, tmp_path)
+        yield stand
+        for worker in stand.workers:
+            worker.stop()
 
 
 async def test_stale_frames_are_dropped_and_counted(stand: Stand) -> None:

@@ -14,7 +14,6 @@ from services.analytics.app import AnalyticsService
 from services.analytics.state import Claim
 from shared.bus.kafka import KafkaBus
 from shared.bus.port import Consumer
-from shared.config.services import KafkaBus as KafkaConfig
 from shared.config.site import SiteConfig
 from shared.domain.clock import SystemClock
 from shared.messages import DetectionsMessage, FrameMessage
@@ -22,8 +21,9 @@ from shared.report import Reporter
 from shared.service import Runtime
 from shared.topics import DETECTIONS, FRAMES
 from tests.support.kafka import KafkaServer
+from tests.support.kafka_bus import connected
 from tests.support.kafka_groups import put_out
-from tests.support.waiting import until, until_connected
+from tests.support.waiting import until
 from tests.support.walker import HEIGHT, WIDTH, floor, walker_model
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
@@ -102,12 +102,9 @@ async def site(broker: KafkaServer, tmp_path: Path) -> AsyncIterator[Site]:
         "analytics": {"model": str(walker_model(tmp_path / "walker.onnx")), "engine": "onnx", "input_width": WIDTH, "input_height": HEIGHT},
     }
     clock = StandingClock()
-    bus = KafkaBus(KafkaConfig(brokers=(broker.address,)), SystemClock(), client_id="test")
-    await bus.start()
-    await until_connected(bus)
-    runtime = Runtime(SiteConfig.model_validate(config), bus, clock, tmp_path, Reporter(bus.producer, clock, "test"))
-    yield Site(bus, await bus.consumer([DETECTIONS], group=None), runtime)
-    await bus.stop()
+    async with connected(broker) as bus:
+        runtime = Runtime(SiteConfig.model_validate(config), bus, clock, tmp_path, Reporter(bus.producer, clock, "test"))
+        yield Site(bus, await bus.consumer([DETECTIONS], group=None), runtime)
 
 
 async def committed_by_a_worker_that_died(broker: str, frames: int) -> None:

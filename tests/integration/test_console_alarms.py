@@ -12,7 +12,7 @@ from playwright.async_api import expect
 from services.console.pictures import to_jpeg
 from shared.config.site import SiteConfig
 from shared.domain.media import Picture
-from shared.messages import ActionMessage, AlarmState, EventMessage
+from shared.messages import AlarmState, EventMessage
 from shared.topics import ACTIONS, ALARMS, EVENTS
 from tests.support.waiting import until
 from tests.unit.console import stand
@@ -32,17 +32,7 @@ async def test_an_alarm_shows_at_once_its_picture_follows_and_it_is_acknowledged
         alarm = stand.alarm("a1", "gate", 1, s.clock.now_ns())
         s.answers.alarms["a1"] = alarm
         await s.bus.producer.publish(ALARMS, alarm)
-        notice = ActionMessage(
-            channel="gate",
-            channel_number=1,
-            action_id="n",
-            alarm_id="a1",
-            action="show_message",
-            phase="requested",
-            at_ns=alarm.at_ns,
-            text="Someone crossed",
-        )
-        await s.bus.producer.publish(ACTIONS, notice)
+        await s.bus.producer.publish(ACTIONS, stand.notice("n", "gate", 1, alarm.at_ns, "Someone crossed"))
         entry = page.locator("[data-alarm=a1]")
         await expect(entry).to_contain_text("Over the fence")
         await expect(entry).to_contain_text("picture is coming")
@@ -78,11 +68,7 @@ async def test_notices_cover_no_picture_and_go(tmp_path: Path, width: int, heigh
         await page.clock.pause_at(datetime.now(UTC) + timedelta(minutes=1))  # they stay until the test lets time go on
         for number in range(4):
             text = f"Gate: Over the fence (tripwire, a to b, motor vehicle), the whole long story of crossing {number}"
-            notice = ActionMessage(
-                channel="gate", channel_number=1, action_id=f"n{number}", alarm_id="a", action="show_message", phase="requested",
-                at_ns=s.clock.now_ns(), text=text,
-            )  # fmt: skip
-            await s.bus.producer.publish(ACTIONS, notice)
+            await s.bus.producer.publish(ACTIONS, stand.notice(f"n{number}", "gate", 1, s.clock.now_ns(), text))
 
         async def told() -> Any:
             now = await page.evaluate(_NOTICES)

@@ -14,7 +14,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from services.console.auth import COOKIE
 from shared.domain.clock import ManualClock
-from shared.messages import ActionMessage, EventMessage
+from shared.messages import EventMessage
 from shared.obs.metrics import REGISTRY
 from shared.topics import ACTIONS, ALARMS, CHANNEL_STATUS, DETECTIONS, EVENTS, FRAMES
 from tests.unit.console import stand
@@ -94,16 +94,7 @@ async def test_facts_of_every_topic_reach_the_page(tmp_path: Path) -> None:
         assert (await facts(socket, "detections"))["capture_ns"] == now_ns
         await publish(ALARMS, stand.alarm("a1", "gate", 1, now_ns))
         assert (await facts(socket, "alarm"))["alarm_id"] == "a1"
-        notice = ActionMessage(
-            channel="gate",
-            channel_number=1,
-            action_id="n",
-            alarm_id="a1",
-            action="show_message",
-            phase="requested",
-            at_ns=now_ns,
-            text="hello",
-        )
+        notice = stand.notice("n", "gate", 1, now_ns, "hello")
         await publish(ACTIONS, notice.model_copy(update={"action": "snapshot", "text": "not for pages"}))
         await publish(ACTIONS, notice)
         assert (await facts(socket, "notice"))["text"] == "hello"

@@ -20,6 +20,9 @@ from shared.config.site import SiteConfig
 from shared.domain.clock import Clock, SystemClock
 from shared.domain.media import Picture, Pixels
 from shared.messages import (
+    ActionKind,
+    ActionMessage,
+    ActionPhase,
     AlarmMessage,
     AlarmState,
     BoxMessage,
@@ -277,6 +280,13 @@ def alarm(alarm_id: str, channel: str, number: int, start_ns: int, **more: Any) 
     values: dict[str, Any] = {"kind": EventKind.TRIPWIRE, "source": "fence", "state": AlarmState.RAISED, "hits": 1, "at_ns": start_ns}
     values |= {"target": "human", "direction": "a_to_b", "snapshot_at_ns": start_ns, **more}
     return AlarmMessage(alarm_id=alarm_id, event_id=alarm_id, channel=channel, channel_number=number, start_ns=start_ns, **values)
+
+
+def notice(action_id: str, channel: str, number: int, at_ns: int, text: str) -> ActionMessage:
+    return ActionMessage(
+        channel=channel, channel_number=number, action_id=action_id, alarm_id="a1", action=ActionKind.SHOW_MESSAGE,
+        phase=ActionPhase.REQUESTED, at_ns=at_ns, text=text,
+    )  # fmt: skip
 
 
 def write_mp4(path: Path, seconds: int, *, fps: int = 10, first_step: int = 0) -> Path:
