@@ -18,7 +18,7 @@ run: install ## Install what is missing and run the demo.
 	@echo "Running the demo: $(BIN)/vedette demo"
 	@$(BIN)/vedette demo
 
-test: install-dev ## Run the tests of the embedded mode (about 20 minutes).
+test: install-dev ## Run the tests of the embedded mode (about half an hour).
 	$(BIN)/python -m pytest -m "not servers"
 
 test-integration: install-dev ## Run the tests against a real Kafka, MinIO and PostgreSQL.
