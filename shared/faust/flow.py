@@ -23,8 +23,12 @@ class Flow:
         """Have `straight` called."""
         self._straight[topic] = straight
 
+    def watches(self, topic: str) -> bool:
+        """Whether anybody does, of this one."""
+        return topic in self._straight
+
     def came(self, lane: LaneKey, message: object, *, idle: bool, last: bool) -> None:
-        """A message of `lane` has come. The first after a halt has waited, as far as anyone knows.
+        """A message of `lane`, of a topic that is watched, has come. The first after a halt has waited, as far as anyone knows.
 
         Args:
             idle: nothing before it is in hand.
@@ -32,9 +36,8 @@ class Flow:
         """
         if not idle or not last:
             return
-        straight = self._straight.get(lane[0])
-        if straight is not None and lane in self._flowing and isinstance(message, Message):
-            straight(message)
+        if lane in self._flowing and isinstance(message, Message):
+            self._straight[lane[0]](message)
         self._flowing.add(lane)
 
     def halt(self, lane: LaneKey | None = None) -> None:

@@ -207,7 +207,7 @@ class Worker:
     def _take(self, event: Any) -> None:
         message, lane = event.message, (event.message.topic, event.message.partition)
         self._progress.came(message.tp, message.offset)
-        if self._app is not None:
+        if self._app is not None and self._flow.watches(message.topic):
             last = message.offset + 1 >= (self._app.consumer.highwater(message.tp) or 0)
             self._flow.came(lane, event.value, idle=self._lanes.idle(lane), last=last)
         self._lanes.put(lane, event)

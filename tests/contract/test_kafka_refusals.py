@@ -16,7 +16,7 @@ from shared.domain.clock import seconds_to_ns
 from shared.domain.errors import BusError, BusUnavailable, MessageTooLarge
 from shared.messages import EventMessage
 from tests.contract.bus_contract import Topics, event, ids, read
-from tests.support.clocks import SettableClock
+from tests.support.clocks import SetClock
 from tests.support.kafka import KafkaServer
 from tests.support.kafka_bus import connected
 from tests.support.kafka_topics import set_by_hand
@@ -36,12 +36,12 @@ def topics() -> Topics:
 
 
 @pytest.fixture
-def clock() -> SettableClock:
-    return SettableClock()
+def clock() -> SetClock:
+    return SetClock()
 
 
 @pytest.fixture
-async def bus(broker: KafkaServer, topics: Topics, clock: SettableClock) -> AsyncIterator[KafkaBus]:
+async def bus(broker: KafkaServer, topics: Topics, clock: SetClock) -> AsyncIterator[KafkaBus]:
     async with connected(broker, clock, topics=topics.all) as bus:
         yield bus
 
@@ -60,7 +60,7 @@ async def taken(bus: KafkaBus, topics: Topics, message: EventMessage) -> bool:
 
 
 async def test_once_a_clock_that_was_far_ahead_is_right_messages_are_taken_again(
-    broker: KafkaServer, bus: KafkaBus, topics: Topics, clock: SettableClock
+    broker: KafkaServer, bus: KafkaBus, topics: Topics, clock: SetClock
 ) -> None:
     await set_by_hand(broker, topics.events.name, AN_HOUR)
     consumer = await bus.consumer([topics.events], group="g")
@@ -75,7 +75,7 @@ async def test_once_a_clock_that_was_far_ahead_is_right_messages_are_taken_again
     assert bus.trouble() == ""
 
 
-async def test_that_the_clock_is_too_far_ahead_is_told(broker: KafkaServer, bus: KafkaBus, topics: Topics, clock: SettableClock) -> None:
+async def test_that_the_clock_is_too_far_ahead_is_told(broker: KafkaServer, bus: KafkaBus, topics: Topics, clock: SetClock) -> None:
     await set_by_hand(broker, topics.events.name, AN_HOUR)
     clock.set_by_ns = seconds_to_ns(2 * 3600)
 
@@ -130,7 +130,7 @@ async def test_what_is_sent_behind_a_refused_message_is_refused_with_it_and_take
 
 
 async def test_others_see_nothing_of_messages_that_are_refused_all_the_time(
-    broker: KafkaServer, bus: KafkaBus, topics: Topics, clock: SettableClock
+    broker: KafkaServer, bus: KafkaBus, topics: Topics, clock: SetClock
 ) -> None:
     await set_by_hand(broker, topics.events.name, AN_HOUR)
     await set_by_hand(broker, topics.more.name, {"message.timestamp.type": "LogAppendTime"})

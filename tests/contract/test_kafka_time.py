@@ -11,7 +11,7 @@ from shared.domain.clock import NS_PER_MS, SystemClock, seconds_to_ns
 from shared.messages import SegmentMessage
 from shared.topics import ALL, FRAMES, SEGMENTS
 from tests.contract.bus_contract import frame, read, segment
-from tests.support.clocks import SettableClock
+from tests.support.clocks import SetClock
 from tests.support.kafka import KafkaServer, running_broker
 from tests.support.kafka_bus import connected
 from tests.support.kafka_topics import settings_of
@@ -25,7 +25,7 @@ CHANNEL = 1
 
 
 async def test_footage_of_a_recorder_whose_clock_is_behind_waits_for_storage_as_long_as_any() -> None:
-    clock = SettableClock()
+    clock = SetClock()
     clock.set_by_ns = seconds_to_ns(-40 * 60)  # more than segments are kept for
     payloads = [bytes([number]) * 1000 for number in range(6)]
     with running_broker(settings=BUSY) as server:
@@ -53,7 +53,7 @@ async def empty(server: KafkaServer, topic: str) -> bool:
 
 
 async def test_a_recorder_whose_clock_is_a_day_ahead_publishes_footage_and_frames(broker: KafkaServer) -> None:
-    clock = SettableClock()
+    clock = SetClock()
     clock.set_by_ns = seconds_to_ns(24 * 3600)
     async with connected(broker, clock) as bus:
         consumer = await bus.consumer([SEGMENTS, FRAMES], group="g")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +11,16 @@ from playwright.async_api import expect
 
 from services.console.pictures import to_jpeg
 from shared.config.site import SiteConfig
+from shared.domain.clock import ns_to_seconds
 from shared.domain.media import Picture
 from shared.messages import AlarmState, EventMessage
 from shared.topics import ACTIONS, ALARMS, EVENTS
 from tests.support.waiting import until
 from tests.unit.console import stand
-from tests.unit.console.browser import CHROMIUM, browsing, late, noted
+from tests.unit.console.browser import browsing, late, needs_chromium, noted
 from tests.unit.console.reconfigured import changed
 
-pytestmark = [pytest.mark.integration, pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")]
+pytestmark = [pytest.mark.integration, needs_chromium]
 
 S = 1_000_000_000
 LIST = r"/api/alarms\?limit="
@@ -65,7 +66,8 @@ async def test_notices_cover_no_picture_and_go(tmp_path: Path, width: int, heigh
     async with stand.running(tmp_path) as s, browsing(s) as page:
         await page.set_viewport_size({"width": width, "height": height})
         await page.clock.install()
-        await page.clock.pause_at(datetime.now(UTC) + timedelta(minutes=1))  # they stay until the test lets time go on
+        in_a_minute = datetime.fromtimestamp(ns_to_seconds(s.clock.now_ns()) + 60, UTC)
+        await page.clock.pause_at(in_a_minute)  # they stay until the test lets time go on
         for number in range(4):
             text = f"Gate: Over the fence (tripwire, a to b, motor vehicle), the whole long story of crossing {number}"
             await s.bus.producer.publish(ACTIONS, stand.notice(f"n{number}", "gate", 1, s.clock.now_ns(), text))

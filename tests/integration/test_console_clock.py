@@ -10,9 +10,9 @@ from playwright.async_api import Request, expect
 
 from shared.domain.clock import NS_PER_S
 from tests.unit.console import stand
-from tests.unit.console.browser import CHROMIUM, PLAYING, browsing, reaches
+from tests.unit.console.browser import PLAYING, browsing, needs_chromium, reaches
 
-pytestmark = [pytest.mark.integration, pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")]
+pytestmark = [pytest.mark.integration, needs_chromium]
 
 
 def shifted(seconds: int) -> str:

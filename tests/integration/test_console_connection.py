@@ -12,10 +12,10 @@ from shared.config.site import SiteConfig
 from shared.topics import CHANNEL_STATUS
 from tests.support.waiting import until
 from tests.unit.console import stand
-from tests.unit.console.browser import CHROMIUM, browsing, fails, late
+from tests.unit.console.browser import browsing, fails, late, needs_chromium
 from tests.unit.console.reconfigured import changed
 
-pytestmark = [pytest.mark.integration, pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")]
+pytestmark = [pytest.mark.integration, needs_chromium]
 
 
 async def test_a_person_logs_in_and_out(tmp_path: Path) -> None:

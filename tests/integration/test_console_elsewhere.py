@@ -22,7 +22,7 @@ from shared.service import Health
 from tests.support.ports import free_port
 from tests.support.waiting import until
 from tests.unit.console import stand
-from tests.unit.console.browser import CHROMIUM, browsing
+from tests.unit.console.browser import browsing, needs_chromium
 
 pytestmark = pytest.mark.integration
 
@@ -160,7 +160,7 @@ async def test_what_is_no_process_of_vedette_is_away(tmp_path: Path, body: bytes
             assert (await told(client, known))[("storage", where)]["summary"] == AWAY
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
+@needs_chromium
 async def test_the_page_shows_each_process(tmp_path: Path) -> None:
     nobody = f"127.0.0.1:{free_port()}"
     async with AsyncExitStack() as stack:

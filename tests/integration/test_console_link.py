@@ -17,9 +17,9 @@ from shared.topics import ALARMS
 from tests.support import storing
 from tests.support.segments import Feed
 from tests.unit.console import stand
-from tests.unit.console.browser import CHROMIUM, PLAYING, browsing, enter, fails, late, reaches
+from tests.unit.console.browser import PLAYING, browsing, enter, fails, late, needs_chromium, reaches
 
-pytestmark = [pytest.mark.integration, pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")]
+pytestmark = [pytest.mark.integration, needs_chromium]
 
 #: The list of alarms is asked for by its length alone, the alarm of a link by its moment.
 LIST, OF_A_MOMENT = r"/api/alarms\?limit=", r"/api/alarms\?channel="

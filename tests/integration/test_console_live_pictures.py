@@ -17,9 +17,9 @@ from shared.service import Health
 from shared.topics import CHANNEL_STATUS, DETECTIONS, FRAMES
 from tests.support.waiting import until
 from tests.unit.console import stand
-from tests.unit.console.browser import CHROMIUM, browsing, fails, feeding
+from tests.unit.console.browser import browsing, fails, feeding, needs_chromium
 
-pytestmark = [pytest.mark.integration, pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")]
+pytestmark = [pytest.mark.integration, needs_chromium]
 
 S = 1_000_000_000
 

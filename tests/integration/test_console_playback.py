@@ -15,10 +15,10 @@ from tests.support import storing
 from tests.support.segments import Feed
 from tests.support.waiting import until
 from tests.unit.console import stand
-from tests.unit.console.browser import CHROMIUM, PLAYING, browsing, fails, late, noted, reaches
+from tests.unit.console.browser import PLAYING, browsing, fails, late, needs_chromium, noted, reaches
 from tests.unit.console.films import picture_of, record, two_files
 
-pytestmark = [pytest.mark.integration, pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")]
+pytestmark = [pytest.mark.integration, needs_chromium]
 
 S = 1_000_000_000
 LISTS = r"/api/recordings\?channel="

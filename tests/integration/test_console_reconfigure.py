@@ -26,7 +26,7 @@ from shared.supervise import Supervisor
 from shared.topics import CHANNEL_STATUS, FRAMES
 from tests.support.waiting import until
 from tests.unit.console import stand
-from tests.unit.console.browser import CHROMIUM, browsing, feeding
+from tests.unit.console.browser import browsing, feeding, needs_chromium
 from tests.unit.console.reconfigured import changed
 
 pytestmark = pytest.mark.integration
@@ -91,7 +91,7 @@ async def test_a_secret_that_was_replaced_is_not_told(tmp_path: Path) -> None:
             assert secret not in await until(told, "the status is there")
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
+@needs_chromium
 async def test_an_open_page_shows_the_new_site(tmp_path: Path) -> None:
     async with stand.running(tmp_path) as s, feeding(s, boxes=False), browsing(s) as page:
         await expect(page.locator(".tile[data-channel=gate]")).to_contain_text("25 fps", timeout=60_000)
@@ -114,7 +114,7 @@ async def test_an_open_page_shows_the_new_site(tmp_path: Path) -> None:
         assert await page.evaluate("window.sameDocument") is True
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
+@needs_chromium
 async def test_sighup_brings_a_new_camera_to_the_open_page(tmp_path: Path) -> None:
     """Also where the page has any free port: it stays where it is."""
     file, camera = tmp_path / "site.yml", "  - {{id: {0}, number: {1}, main: {{url: 'rtsp://127.0.0.1:9/s'}}}}\n"

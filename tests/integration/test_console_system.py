@@ -9,9 +9,9 @@ from playwright.async_api import Page, expect
 
 from shared.domain.errors import CatalogueError
 from tests.unit.console import stand
-from tests.unit.console.browser import CHROMIUM, browsing, fails, late
+from tests.unit.console.browser import browsing, fails, late, needs_chromium
 
-pytestmark = [pytest.mark.integration, pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")]
+pytestmark = [pytest.mark.integration, needs_chromium]
 
 
 async def test_what_a_centre_did_not_take_is_sent_again(tmp_path: Path) -> None:

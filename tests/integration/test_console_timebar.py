@@ -16,10 +16,10 @@ from shared.messages import RecordingMessage
 from shared.topics import RECORDINGS
 from tests.support.waiting import until
 from tests.unit.console import stand
-from tests.unit.console.browser import CHROMIUM, PLAYING, alongside, browsing, late, reaches
+from tests.unit.console.browser import PLAYING, alongside, browsing, late, needs_chromium, reaches
 from tests.unit.console.films import picture_of, record, two_files
 
-pytestmark = [pytest.mark.integration, pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")]
+pytestmark = [pytest.mark.integration, needs_chromium]
 
 S = 1_000_000_000
 

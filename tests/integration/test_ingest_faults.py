@@ -34,7 +34,7 @@ from shared.domain.media import VideoCodec
 from shared.messages.media import ChannelState, Discontinuity
 from shared.obs.metrics import REGISTRY
 from tests.support.clips import make_clip
-from tests.support.clocks import SettableClock
+from tests.support.clocks import SetClock
 from tests.support.ingest import channel, gapless, ingest, play
 from tests.support.ports import free_port
 from tests.support.rtsp import camera_simulator
@@ -204,7 +204,7 @@ async def test_a_camera_with_a_wrong_clock_is_recorded_by_ours(clip: Path) -> No
 
 
 async def test_our_clock_being_set_begins_a_new_segment_and_is_told(clip: Path) -> None:
-    clock = SettableClock()
+    clock = SetClock()
     async with ingest(channel("cam", 1, clip.as_uri()), channel("two", 2, clip.as_uri()), clock=clock) as received:
         await received.until(lambda r: len(r.of("cam")) >= 1)
         clock.set_by_ns = seconds_to_ns(-3600)

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from services.cli.demo.simulated import CameraSpec
-from shared.domain.clock import SystemClock, seconds_to_ns
 from shared.messages.media import ChannelState
 from shared.obs.metrics import REGISTRY
 from tests.support.clips import make_clip
+from tests.support.clocks import SetClock
 from tests.support.ingest import channel, ingest
 from tests.support.rtsp import SimulatorThread, camera_simulator
 from tests.support.stalling_disk import StallingDisk, stalling_disk
@@ -22,22 +22,6 @@ pytestmark = pytest.mark.integration
 
 FPS = 10
 READ_TIMEOUT_S = 60
-
-
-class ForwardClock(SystemClock):
-    """The machine's clock, on which a test lets time pass: on both its faces, as time does."""
-
-    def __init__(self) -> None:
-        self._passed_ns = 0
-
-    def now_ns(self) -> int:
-        return super().now_ns() + self._passed_ns
-
-    def monotonic_ns(self) -> int:
-        return super().monotonic_ns() + self._passed_ns
-
-    def let_pass(self, seconds: float) -> None:
-        self._passed_ns += seconds_to_ns(seconds)
 
 
 def taken() -> float:
@@ -51,7 +35,7 @@ def waits_for_a_disk(name: str) -> bool:
     return state == "D"
 
 
-def stall(disk: StallingDisk, camera: SimulatorThread, clock: ForwardClock) -> None:
+def stall(disk: StallingDisk, camera: SimulatorThread, clock: SetClock) -> None:
     """Until the camera's thread hangs in the disk, and for twice the time-out from then on. Not on the event loop: it may hang too."""
 
     def hangs() -> bool:
@@ -64,12 +48,12 @@ def stall(disk: StallingDisk, camera: SimulatorThread, clock: ForwardClock) -> N
 
     with disk.stalled():
         wait_for(hangs, what="the camera's thread waits for the disk while pictures come")
-        clock.let_pass(2 * READ_TIMEOUT_S)
+        clock.advance(2 * READ_TIMEOUT_S)
 
 
 async def test_a_disk_that_stalls_for_longer_than_the_read_time_out_is_no_silent_camera(tmp_path: Path) -> None:
     clip = make_clip(tmp_path / "clip.mp4", seconds=2, fps=FPS)
-    clock = ForwardClock()
+    clock = SetClock()
     with camera_simulator(CameraSpec("/cam", clip)) as camera, stalling_disk(tmp_path / "disk") as disk:
         setup = channel("cam", 1, camera.url("/cam"))
         async with ingest(setup, data_dir=disk.folder, clock=clock, read_timeout_s=READ_TIMEOUT_S) as received:

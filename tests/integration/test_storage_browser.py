@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -19,9 +18,9 @@ from playwright.async_api import async_playwright
 from services.storage.api import router
 from tests.support.segments import Feed, level
 from tests.support.storing import Storing, site, storing, until
+from tests.unit.console.browser import CHROMIUM, needs_chromium
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-pytestmark = [pytest.mark.integration, pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")]
+pytestmark = [pytest.mark.integration, needs_chromium]
 
 _PLAY = """
 async ([url, at]) => {

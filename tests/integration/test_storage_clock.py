@@ -9,8 +9,9 @@ import pytest
 from shared.domain.clock import NS_PER_S
 from shared.messages import ActionKind, ActionMessage, ActionPhase
 from shared.topics import ACTIONS
+from tests.support.clocks import SetClock
 from tests.support.segments import Feed, payloads
-from tests.support.set_clock import DAY_S, SetClock, swept
+from tests.support.set_clock import DAY_S, swept
 from tests.support.storing import MIB, Storing, command, site, storing, until
 
 pytestmark = pytest.mark.integration

@@ -17,8 +17,9 @@ from shared.config.site import SiteConfig
 from shared.domain.clock import NS_PER_S
 from shared.messages import ActionKind, ActionPhase
 from shared.topics import ACTIONS
+from tests.support.clocks import SetClock
 from tests.support.segments import START_NS, Feed
-from tests.support.set_clock import SetClock, a_day_goes_by
+from tests.support.set_clock import a_day_goes_by
 from tests.support.storing import Storing, command, next_of, objects_of, site, storing, until
 
 pytestmark = [pytest.mark.integration, pytest.mark.servers, pytest.mark.timeout(1500)]  # the first run builds the server

@@ -15,9 +15,10 @@ from shared.config.site import SiteConfig
 from shared.domain.clock import NS_PER_S, SystemClock
 from shared.messages import ActionKind, ActionPhase
 from shared.topics import ACTIONS
+from tests.support.clocks import SetClock
 from tests.support.postgres import PostgresServer
 from tests.support.segments import START_NS, Feed
-from tests.support.set_clock import SetClock, a_day_goes_by
+from tests.support.set_clock import a_day_goes_by
 from tests.support.storing import Storing, command, next_of, of_service, on_bus, site, storing, until
 
 pytestmark = pytest.mark.integration

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
-from shared.domain.clock import NS_PER_S
+from shared.domain.clock_steps import ClockSteps
 from shared.messages.media import ChannelState
 
 
@@ -34,10 +34,6 @@ TRANSITIONS: dict[tuple[ChannelState, Happening], ChannelState] = {
 }
 
 
-#: Wall clock and monotonic clock that part by more than this: the wall clock was set.
-_SET_NS = 1 * NS_PER_S
-
-
 @dataclass(slots=True)
 class Connection:
     """The state of one channel.
@@ -51,7 +47,7 @@ class Connection:
     reason: str = ""
     error: str = ""
     reconnects: int = 0
-    _apart_ns: int | None = None
+    _steps: ClockSteps = field(default_factory=ClockSteps)
 
     def follow(self, apart_ns: int) -> None:
         """Have `since_ns` follow the clock when it was set: others tell from it how long the state has lasted.
@@ -59,9 +55,7 @@ class Connection:
         Args:
             apart_ns: wall clock less monotonic clock, now.
         """
-        moved_ns = 0 if self._apart_ns is None else apart_ns - self._apart_ns
-        if self._apart_ns is None or abs(moved_ns) > _SET_NS:
-            self.since_ns, self._apart_ns = self.since_ns + moved_ns, apart_ns
+        self.since_ns += self._steps.moved_ns(apart_ns)
 
     def apply(self, happening: Happening, now_ns: int, *, reason: str = "", error: str = "") -> bool:
         """Take a happening; whether state, reason or error changed, which is worth telling."""

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+import pytest
 from playwright.async_api import Error, Locator, Page, Route, async_playwright, expect
 
 from shared.topics import CHANNEL_STATUS, DETECTIONS, FRAMES
@@ -18,6 +19,7 @@ from tests.unit.console import stand
 
 expect.set_options(timeout=60_000)  # a busy machine is late, not wrong
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
 _ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
 
 #: The video that is shown.
