@@ -45,7 +45,7 @@ class Received:
         """The latest status of a channel."""
         return next((status for status in reversed(self.statuses) if status.channel == channel), None)
 
-    async def until(self, predicate: Callable[[Received], bool], timeout_s: float = 25.0) -> None:
+    async def until(self, predicate: Callable[[Received], bool], timeout_s: float = 60.0) -> None:
         """Wait for a condition over what was received."""
         async with self._news:
             await asyncio.wait_for(self._news.wait_for(lambda: predicate(self)), timeout_s)

@@ -75,7 +75,7 @@ class MinioServer:
     def kill(self) -> None:
         """As a power cut would."""
         self.process.kill()
-        self.process.wait(timeout=20)
+        self.process.wait(timeout=60)
 
     def restart(self) -> None:
         """After `kill`."""
@@ -84,7 +84,7 @@ class MinioServer:
 
     def stop(self) -> None:
         self.process.terminate()
-        self.process.wait(timeout=20)
+        self.process.wait(timeout=60)
 
     def _wait(self) -> None:
         _wait_until_ready(f"http://127.0.0.1:{self.port}/", self.process, self.folder / "minio.log")

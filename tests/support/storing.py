@@ -83,7 +83,7 @@ class Storing:
         """Publish; each future resolves when the segment is durable."""
         return [await self.bus.producer.enqueue(SEGMENTS, segment) for segment in segments]
 
-    async def keep(self, *segments: SegmentMessage, deadline_s: float = 30.0) -> None:
+    async def keep(self, *segments: SegmentMessage, deadline_s: float = 60.0) -> None:
         """Publish, and wait until all are acknowledged."""
         async with asyncio.timeout(deadline_s):
             await asyncio.gather(*await self.send(*segments))
@@ -101,7 +101,7 @@ class Storing:
         return [str(problem) for problem in await problems(self.config, self.data_dir, deep=True)]
 
 
-async def next_of(consumer: Consumer, wanted: Callable[[Any], bool], deadline_s: float = 20.0) -> Message:
+async def next_of(consumer: Consumer, wanted: Callable[[Any], bool], deadline_s: float = 60.0) -> Message:
     """The next message that is wanted."""
     async with asyncio.timeout(deadline_s):
         while True:
