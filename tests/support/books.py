@@ -14,16 +14,15 @@ import httpx
 from sqlalchemy import Row, text
 from sqlalchemy.exc import ProgrammingError
 
-from shared.bus.kafka import KafkaBus
 from shared.config.services import DatabaseConfig
 from shared.config.services import KafkaBus as KafkaConfig
 from shared.db.engine import create_engine, database_url
 from shared.domain.clock import SystemClock
 from shared.messages import AlarmMessage, EventMessage, Message, SegmentMessage
-from shared.topics import ALARMS, EVENTS, SEGMENTS, Topic
+from shared.topics import ALARMS, EVENTS, SEGMENTS
 from tests.support.deployment import WORKERS, Deployment
 from tests.support.doors import PERIOD_NS, RULE
-from tests.support.storing import on_bus
+from tests.support.kafka_log import log_of
 from tests.support.waiting import wait_for
 from tests.support.webhooks import Centre
 
@@ -110,7 +109,7 @@ class Books:
 
     def behind(self, broker: str) -> str:
         """What the broker has acknowledged and the books do not have; empty: nothing."""
-        seen, messages = self.seen(), asyncio.run(kept(broker, SEGMENTS, EVENTS, ALARMS))
+        seen, messages = self.seen(), asyncio.run(log_of(KafkaConfig(brokers=(broker,)), SEGMENTS, EVENTS, ALARMS))
         pairs = {
             "segments": ({message.segment_id for message in _of(messages, SegmentMessage)}, seen.segments),
             "events": ({message.event_id for message in _of(messages, EventMessage)}, self._ids("select event_id from events")),
@@ -166,14 +165,3 @@ def _lag(site: Deployment, worker: str) -> int:
 
 def _of(messages: list[Message], kind: type[M]) -> list[M]:
     return [message for message in messages if isinstance(message, kind)]
-
-
-async def kept(broker: str, *topics: Topic[Any]) -> list[Message]:
-    """Everything that the broker has of some topics, each channel's in its order."""
-    found: list[Message] = []
-    async with on_bus(KafkaBus(KafkaConfig(brokers=(broker,)), SystemClock(), client_id="reader")) as bus:
-        consumer = await bus.consumer(list(topics), group="reader")
-        while records := await consumer.poll(timeout_s=3.0):
-            found += [record.message for record in records]
-        await consumer.close()
-    return found
