@@ -206,15 +206,17 @@ class Destination:
 
     async def _bury_refused(self) -> None:
         while True:
-            await self._refuse.wait()
             self._refuse.clear()
-            refused = list(self._refused)
-            for why in dict.fromkeys(reason for _, reason in refused):
-                await self._bury([sequence for sequence, reason in refused if reason == why], why)
+            while self._refused:
+                why = self._refused[0][1]
+                sequences = {sequence for sequence, reason in self._refused if reason == why}
+                await self._bury(list(sequences), why)
+                # At once: now they can be sent again, and `put` passes over what is refused. To tell it may take long.
+                self._refused = [refused for refused in self._refused if refused[0] not in sequences]
+                self._count("dead", len(sequences))
                 if why != self.disabled:  # `webhook.gone` has told that all are dead letters
                     await self._tell(why)
-            del self._refused[: len(refused)]
-            self._count("dead", len(refused))
+            await self._refuse.wait()
 
     async def _bury(self, sequences: list[int], why: str) -> None:
         now_ns = self._clock.now_ns()
