@@ -67,6 +67,13 @@ class LoopState:
     failures: int = 0
     last_error: str = ""
     task: asyncio.Task[None] | None = field(default=None, repr=False)
+    ending: bool = False  # it was cancelled: whatever comes of that, it does not run again
+
+    def end(self) -> None:
+        """Ask for its end, without waiting."""
+        self.ending = True
+        if self.task is not None:
+            self.task.cancel()
 
 
 class Supervisor:
@@ -106,15 +113,15 @@ class Supervisor:
         """Stop one loop and forget it. Unknown names are ignored."""
         state = self._loops.pop(name, None)
         if state is not None and state.task is not None:
-            state.task.cancel()
+            state.end()
             await asyncio.gather(state.task, return_exceptions=True)
 
     async def stop(self) -> None:
         """Cancel every loop and wait for all of them. Idempotent."""
         self._stopping = True
         tasks = [state.task for state in self._loops.values() if state.task is not None]
-        for task in tasks:
-            task.cancel()
+        for state in self._loops.values():
+            state.end()
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._reports.stop()
 
@@ -126,7 +133,10 @@ class Supervisor:
                 try:
                     await loop()
                     return
-                except Exception as error:  # noqa: BLE001  # the boundary: whatever it was, the loop must run again and someone must be told
+                except Exception as error:  # the boundary: whatever it was, the loop must run again and someone must be told
+                    if state.ending:
+                        log.warning("a loop failed while it was stopped", loop=state.name, exc_info=error)
+                        return
                     if self._clock.monotonic_ns() - started_ns > HEALTHY_AFTER_S * NS_PER_S:
                         backoff_s = BACKOFF_MIN_S
                     self._failed(state, error, backoff_s)

@@ -165,6 +165,28 @@ async def test_stop_cancels_every_loop_and_waits_for_its_end() -> None:
         supervisor.spawn("c", lambda: loop("c"))
 
 
+@pytest.mark.parametrize("alone", [True, False], ids=["cancel", "stop"])
+async def test_a_loop_that_fails_at_its_cancellation_is_not_started_again(alone: bool) -> None:
+    """What it had open cannot be closed: that is no reason to open it again."""
+    clock, runs = ManualClock(), 0
+
+    async def loop() -> None:
+        nonlocal runs
+        runs += 1
+        try:
+            await asyncio.Event().wait()
+        finally:
+            raise OSError("cannot be closed")
+
+    supervisor = Supervisor(clock)
+    supervisor.spawn("x", loop)
+    await until(lambda: runs == 1)
+    async with asyncio.timeout(60):
+        await (supervisor.cancel("x") if alone else supervisor.stop())
+    assert runs == 1
+    assert clock.sleepers == 0
+
+
 async def test_one_loop_can_be_cancelled_and_spawned_again() -> None:
     supervisor = Supervisor(ManualClock())
     supervisor.spawn("camera", asyncio.Event().wait)  # type: ignore[arg-type]  # what it returns does not matter
