@@ -114,6 +114,12 @@ class KafkaConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
         ends = ((tp, self._consumer.highwater(tp)) for tp in self._consumer.assignment())
         return sum(max(0, end - self._next[tp]) for tp, end in ends if end is not None and tp in self._next)
 
+    def ends_known(self) -> bool:
+        if self._consumer is None:
+            return False
+        ends = [self._consumer.highwater(tp) for tp in self._consumer.assignment()]
+        return bool(ends) and None not in ends
+
     async def close(self) -> None:
         consumer, self._consumer = self._consumer, None
         self._forget(self)

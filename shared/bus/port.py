@@ -96,6 +96,10 @@ class Consumer(Protocol):
         """How many published messages of its partitions this consumer has not yet been given (as far as it knows)."""
         ...
 
+    def ends_known(self) -> bool:
+        """Whether it has partitions, and has heard of each where it ends: until then a `lag` of 0 says nothing."""
+        ...
+
     async def close(self) -> None:
         """Leave the group. Partitions move to the others from their committed offsets. Idempotent."""
         ...

@@ -113,6 +113,9 @@ class EmbeddedConsumer:
     def lag(self) -> int:
         return sum(partition.log.end - self._positions[key] for key, partition in self._owned.items())
 
+    def ends_known(self) -> bool:
+        return bool(self._owned)
+
     async def close(self) -> None:
         if not self._closed:
             self._closed = True

@@ -14,7 +14,7 @@ from shared.topics import CONFIG
 #: Of the document, as this version of Vedette writes and reads it.
 FORMAT = 1
 _POLL_S = 0.5
-#: An empty topic looks like one whose first answer is still to come: it is believed to be empty after so many polls in vain.
+#: So many polls in vain, once the broker has told where the topic ends, and nothing more is believed to come.
 _EMPTY_POLLS = 4
 _ANSWER_S = 30.0
 
@@ -50,7 +50,7 @@ class ConfigFeed:
             consumer = await self._open()
             if found and consumer.lag() == 0:
                 break
-            in_vain = 0 if found or not consumer.assignment() else in_vain + 1
+            in_vain = 0 if found or not consumer.ends_known() else in_vain + 1
         return self.history
 
     async def poll(self, timeout_s: float = _POLL_S) -> int:
