@@ -57,7 +57,7 @@ class Keeper:
         self._lost_after_ns = seconds_to_ns(settings.lost_after_s)
         self._listening = Listening()
         self._next_due_ns: int | None = 0
-        self._was_set = False  # this machine's clock, since the timers looked last
+        self._sets = self._sets_seen = 0  # how often this machine's clock was set, and how often the timers have taken note of
 
     def reconfigure(self, arming: Arming, place: Place, settings: AlarmsConfig) -> None:
         """Go by these from here on; between two transactions. Alarms whose rule is gone end, and do nothing else."""
@@ -103,17 +103,17 @@ class Keeper:
         Raises:
             CatalogueError: the book refused.
         """
-        now_ns = self._now_ns()
-        was_set = self._was_set
+        now_ns, sets = self._now_ns(), self._sets
+        was_set = sets != self._sets_seen
         if not was_set and (self._next_due_ns is None or now_ns < self._next_due_ns):
             return
         decided = _Decided()
         async with self._book.write() as page:
             for alarm in await (page.open() if was_set else page.due(now_ns)):
                 await self._look_at(page, anti_dither.waited_from(alarm, now_ns, was_set=was_set), now_ns, decided)
-            self._next_due_ns = await page.next_due_ns()
+            next_due_ns = await page.next_due_ns()
             metrics.OPEN.set(await page.count_open())
-        self._was_set = False
+        self._next_due_ns, self._sets_seen = next_due_ns, sets  # it is true only now: after a failure they look again
         self._leave(decided)
 
     async def forget_old(self) -> None:
@@ -128,7 +128,7 @@ class Keeper:
     def _now_ns(self) -> int:
         """This machine's time. Whether it was set is noted: the timers look at all that lasts then."""
         now_ns = self._clock.now_ns()
-        self._was_set |= self._listening.look(now_ns, self._clock.monotonic_ns())
+        self._sets += self._listening.look(now_ns, self._clock.monotonic_ns())
         return now_ns
 
     # -- inside a transaction

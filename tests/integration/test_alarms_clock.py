@@ -10,7 +10,7 @@ import pytest
 from services.alarms.core.record import Alarm
 from shared.domain.clock import NS_PER_S, ManualClock
 from shared.messages import AlarmMessage, AlarmState, EventPhase
-from tests.support.alarms import Running, crossing, event, running, site_config, timers_sleep
+from tests.support.alarms import Running, crossing, event, pass_time, running, site_config, timers_sleep
 from tests.support.waiting import until
 
 HOUR_S, YEAR_S = 3600, 365 * 24 * 3600
@@ -23,14 +23,6 @@ def clock() -> ManualClock:
 
 def told(recorder: Running, state: AlarmState) -> list[AlarmMessage]:
     return [one for one in recorder.published if isinstance(one, AlarmMessage) and one.state is state]
-
-
-async def pass_time(clock: ManualClock, seconds: float) -> None:
-    """So that the timers look, and have looked."""
-    await timers_sleep(clock)
-    clock.advance(seconds)
-    await asyncio.sleep(0)  # they wake
-    await timers_sleep(clock)
 
 
 async def is_so(recorder: Running, state: AlarmState, live: int) -> Alarm:
@@ -95,4 +87,25 @@ async def test_a_start_with_the_clock_ahead_makes_nothing_last_for_ever(tmp_path
         await pass_time(clock, 1)
         await pass_time(clock, site.alarms.lost_after_s)
         await until(lambda: told(recorder, AlarmState.ENDED), "it is lost")
+        assert await recorder.problems() == []
+
+
+async def test_that_the_clock_is_set_while_the_timers_are_at_work_is_noticed_all_the_same(tmp_path: Path, clock: ManualClock) -> None:
+    site, base_ns = site_config(), clock.now_ns()
+    async with running(site, tmp_path, clock) as recorder:
+        await recorder.send(*crossing("over", 0, base_ns=base_ns))
+        await recorder.wait_alarms(1, quiet=True)
+        await recorder.send(event("stay", 0, base_ns=base_ns, channel=2))
+        await recorder.wait_alarms(2)
+        await timers_sleep(clock)
+        async with recorder.service.book.write():
+            clock.advance(7)  # they want to end the one that is over, and wait for the book
+            await asyncio.sleep(0)
+            clock.jump(-HOUR_S)
+            await recorder.send(*crossing("off", 0, base_ns=clock.now_ns(), source="off"))  # who handles it notices that first
+            await until(lambda: recorder.service.health().details["in_flight"] == 1, "it is in hand")
+        await until(lambda: told(recorder, AlarmState.ENDED), "the one that was over is told as ended")
+        await pass_time(clock, 1)
+        await pass_time(clock, site.alarms.lost_after_s)
+        await until(lambda: len(told(recorder, AlarmState.ENDED)) == 2, "the other one, which is silent, is lost after the usual time")
         assert await recorder.problems() == []

@@ -12,15 +12,17 @@ from pathlib import Path
 import httpx
 import pytest
 from fastapi import FastAPI
+from sqlalchemy import Connection
+from sqlalchemy import event as events_of
 
 from services.alarms.api import router
 from services.alarms.app import AlarmService
 from shared.bus.port import Consumer
 from shared.config.site import SiteConfig
-from shared.domain.clock import SystemClock
+from shared.domain.clock import ManualClock, SystemClock
 from shared.messages import AlarmMessage, AlarmState, DeadLetter, Message
 from shared.topics import DEAD_LETTERS
-from tests.support.alarms import centre_config, crossing, receiver, running, site_config
+from tests.support.alarms import asleep, centre_config, crossing, receiver, running, site_config, timers_sleep
 from tests.support.postgres import PASSWORD, PostgresServer
 from tests.support.waiting import until
 
@@ -97,6 +99,7 @@ async def test_stopped_and_back_in_mid_run_no_event_is_lost_and_no_alarm_is_twic
                     return not await page.waiting() and not await page.unpublished(1)
 
             await until(nothing_waits, "queue and outbox are empty")
+            await recorder.wait_alarms(len(ids), quiet=True, limit=1000)  # what is being written is no problem
             assert await recorder.problems() == []
 
 
@@ -143,3 +146,29 @@ async def test_an_event_that_the_database_never_takes_is_a_dead_letter_and_the_n
         found: list[Message] = [record.message for record in await letters.poll(timeout_s=5)]
         assert [isinstance(letter, DeadLetter) and letter.origin.startswith("events/") for letter in found] == [True]
         await letters.close()
+
+
+async def test_an_alarm_whose_end_could_not_be_written_ends_when_the_book_is_back(tmp_path: Path) -> None:
+    clock, failed = ManualClock(), []
+
+    def fail(_connection: Connection) -> None:
+        task = asyncio.current_task()
+        if task is not None and task.get_name() == "alarm timers" and not failed:
+            failed.append("the connection is gone")
+            raise ConnectionResetError(*failed)
+
+    async with running(site_config(), tmp_path, clock) as recorder:
+        await recorder.send(*crossing("a", 0, base_ns=clock.now_ns()))
+        await recorder.wait_alarms(1, quiet=True)
+        await timers_sleep(clock)
+        events_of.listen(recorder.service.book._engine.sync_engine, "commit", fail)
+        clock.advance(7)
+        await until(lambda: failed, "its end is not written")
+
+        async def over() -> bool:
+            if asleep(clock, "alarm timers"):
+                clock.advance(1)
+            return [alarm.state for alarm in await recorder.alarms()] == [AlarmState.ENDED]
+
+        await until(over, "it ends")
+        assert await recorder.problems() == []

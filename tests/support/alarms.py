@@ -201,10 +201,12 @@ class Running:
         async with self.service.book.read() as page:
             return sorted(await page.search(**search), key=lambda alarm: alarm.start_ns)
 
-    async def wait_alarms(self, count: int, **search: Any) -> list[Alarm]:
+    async def wait_alarms(self, count: int, *, quiet: bool = False, **search: Any) -> list[Alarm]:
+        """`quiet`: and no event of theirs goes on, as is so when the last message of each has been handled."""
+
         async def enough() -> list[Alarm]:
             found = await self.alarms(**search)
-            return found if len(found) >= count else []
+            return found if len(found) >= count and not (quiet and any(alarm.live for alarm in found)) else []
 
         found: list[Alarm] = await until(enough, f"{count} alarms")
         return found
@@ -213,19 +215,28 @@ class Running:
         return await check(self.site, self.folder, self.clock.now_ns())
 
 
+def asleep(clock: ManualClock, name: str) -> bool:
+    """Whether the task of that name waits for `clock`. One that was just woken has to run first: ask after an `await` of something."""
+    for task in asyncio.all_tasks():
+        waits_in: Any = task.get_coro() if task.get_name() == name else None
+        while getattr(waits_in, "cr_await", None) is not None:
+            if waits_in.cr_code is ManualClock.sleep.__code__:
+                return clock.sleepers > 0
+            waits_in = waits_in.cr_await
+    return False
+
+
 async def timers_sleep(clock: ManualClock) -> None:
     """Wait until the timers wait for `clock`: only then does its advance make them look."""
+    await asyncio.sleep(0)  # those that were just woken run
+    await until(lambda: asleep(clock, "alarm timers"), "the timers sleep")
 
-    def asleep() -> bool:
-        for task in asyncio.all_tasks():
-            waits_in: Any = task.get_coro() if task.get_name() == "alarm timers" else None
-            while getattr(waits_in, "cr_await", None) is not None:
-                if waits_in.cr_code is ManualClock.sleep.__code__:
-                    return clock.sleepers > 0
-                waits_in = waits_in.cr_await
-        return False
 
-    await until(asleep, "the timers sleep")
+async def pass_time(clock: ManualClock, seconds: float) -> None:
+    """So that the timers look, and have looked."""
+    await timers_sleep(clock)
+    clock.advance(seconds)
+    await timers_sleep(clock)
 
 
 @asynccontextmanager
