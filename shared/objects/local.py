@@ -12,9 +12,11 @@ import hashlib
 import json
 import os
 import shutil
+import threading
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
@@ -35,6 +37,7 @@ class LocalObjectStore:
     def __init__(self, root: Path) -> None:
         self._root = root
         self._pool: ThreadPoolExecutor | None = None
+        self._folders = threading.Lock()  # held while any are made or removed
 
     async def start(self) -> None:
         fresh = self._pool is None
@@ -112,21 +115,33 @@ class LocalObjectStore:
         path = self._path(key)
         if self._meta(path).get("locked"):
             raise ObjectLocked("the object is locked", where=key)
-        _make_folders(path.parent)
-        temporary = path.parent / f"{_TEMPORARY}{uuid.uuid4().hex}"
+        with self._kept(path.parent):
+            temporary = path.parent / f"{_TEMPORARY}{uuid.uuid4().hex}"
+            try:
+                if isinstance(source, bytes):
+                    _write_synced(temporary, source)
+                else:
+                    _link_or_copy(source, temporary)
+                    sha256 = sha256 or _digest(temporary)
+                (path.parent / (path.name + _META)).unlink(missing_ok=True)  # a digest must never stand beside other bytes
+                temporary.replace(path)
+            finally:
+                temporary.unlink(missing_ok=True)
+            info = ObjectInfo(key, path.stat().st_size, sha256 or "", content_type)
+            self._write_meta(path, info)
+            return info
+
+    @contextmanager
+    def _kept(self, folder: Path) -> Iterator[None]:
+        """A folder, made where it is missing, that no delete removes meanwhile for being empty."""
+        inside = folder / f"{_TEMPORARY}{uuid.uuid4().hex}"
+        with self._folders:
+            _make_folders(folder)
+            inside.touch()
         try:
-            if isinstance(source, bytes):
-                _write_synced(temporary, source)
-            else:
-                _link_or_copy(source, temporary)
-                sha256 = sha256 or _digest(temporary)
-            (path.parent / (path.name + _META)).unlink(missing_ok=True)  # a digest must never stand beside other bytes
-            temporary.replace(path)
+            yield
         finally:
-            temporary.unlink(missing_ok=True)
-        info = ObjectInfo(key, path.stat().st_size, sha256 or "", content_type)
-        self._write_meta(path, info)
-        return info
+            inside.unlink(missing_ok=True)
 
     def _write_meta(self, path: Path, info: ObjectInfo) -> None:
         text = json.dumps({"sha256": info.sha256, "content_type": info.content_type, "locked": info.locked})
@@ -175,11 +190,12 @@ class LocalObjectStore:
         path = self._path(key)
         if self._meta(path).get("locked"):
             raise ObjectLocked("the object is locked", where=key)
-        if path.parent.is_dir():
-            path.unlink(missing_ok=True)
-            (path.parent / (path.name + _META)).unlink(missing_ok=True)
-            _sync_folder(path.parent)
-            self._prune(path.parent)
+        with self._folders:
+            if path.parent.is_dir():
+                path.unlink(missing_ok=True)
+                (path.parent / (path.name + _META)).unlink(missing_ok=True)
+                _sync_folder(path.parent)
+                self._prune(path.parent)
 
     def _prune(self, folder: Path) -> None:
         """Remove folders that became empty."""
@@ -187,7 +203,7 @@ class LocalObjectStore:
             try:
                 folder.rmdir()
             except OSError:
-                return  # not empty, or a put has just made it anew
+                return  # not empty
             folder = folder.parent
 
     def _set_lock(self, key: str, locked: bool) -> None:

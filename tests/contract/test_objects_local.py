@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -51,6 +52,15 @@ class TestLocalObjects(ObjectStoreContract):
     async def test_empty_folders_go_with_the_last_object(self, store: LocalObjectStore, tmp_path: Path) -> None:
         await store.put_bytes("a/b/c/key", b"x", content_type="x/y")
         await store.delete("a/b/c/key")
+        assert list((tmp_path / "bucket").iterdir()) == []
+
+    async def test_a_folder_that_one_empties_is_there_for_who_puts_into_it(self, store: LocalObjectStore, tmp_path: Path) -> None:
+        async def again_and_again(key: str) -> None:
+            for _ in range(50):
+                await store.put_bytes(key, b"x", content_type="x/y")
+                await store.delete(key)
+
+        await asyncio.gather(*(again_and_again(f"a/b/{number}") for number in range(3)))
         assert list((tmp_path / "bucket").iterdir()) == []
 
     async def test_a_stopped_store_says_so(self, store: LocalObjectStore) -> None:
