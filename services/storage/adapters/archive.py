@@ -167,14 +167,7 @@ class Archive:
         except ObjectNotFound:
             if await asyncio.to_thread(path.exists):  # whatever the store means by that, the footage is here
                 raise
-            if await _is_there(store, recording):  # put by an attempt whose row was never written
-                await self._catalogue.uploaded(recording.id)
-                return
-            # The disk has lost it: it must not keep the others waiting.
-            log.error("the file of a recording has disappeared from this disk", recording=recording.id, path=str(path))
-            self._notices.set("storage.error", f"a recording of {recording.channel} has disappeared from the disk")
-            await self._catalogue.forget([recording.id])
-            self._ledger.recording(recording, -recording.size_bytes, locked=found.locked)
+            await self._without_file(found, store)
             return
         except ObjectLocked:  # put and locked by an attempt that was cut short
             pass
@@ -183,6 +176,17 @@ class Archive:
             return
         await asyncio.to_thread(path.unlink, missing_ok=True)
         await self.keep_lock(recording)
+
+    async def _without_file(self, recording: Recording, store: ObjectStore) -> None:
+        """There is nothing to put: it was put by an attempt whose row was never written, or deleted meanwhile, or the disk has lost it."""
+        if await _is_there(store, recording):
+            await self._catalogue.uploaded(recording.id)
+        elif await self._catalogue.lost(recording.id):  # it must not keep the others waiting
+            log.error(
+                "the file of a recording has disappeared from this disk", recording=recording.id, path=str(self._layout.path(recording))
+            )
+            self._notices.set("storage.error", f"a recording of {recording.channel} has disappeared from the disk")
+            self._ledger.recording(recording, -recording.size_bytes, locked=recording.locked)
 
     async def keep_lock(self, recording: Recording) -> None:
         """Make the object's lock that of its row, as the row is now. Before the upload there is no object yet: the upload does it."""

@@ -171,6 +171,11 @@ class Catalogue(Finder):
         statement = delete(recordings).where(recordings.c.id.in_(recording_ids))
         await self._reads.run(lambda connection: connection.execute(statement))
 
+    async def lost(self, recording_id: str) -> bool:
+        """A closed file has disappeared: its row and segments go. False: somebody deletes it, or has."""
+        statement = delete(recordings).where(recordings.c.id == recording_id, recordings.c.state == State.CLOSED.value)
+        return await self._reads.run(lambda connection: connection.execute(statement).rowcount) == 1
+
     async def set_locked(self, recording_id: str, locked: bool) -> tuple[Recording | None, bool]:
         """The recording as it now is, and whether that is a change; None: there is none, or it is being deleted."""
         query = update(recordings).where(
