@@ -72,6 +72,7 @@ class Viewer:
         self.outbox = Outbox()
         self.wake = asyncio.Event()
         self.closed: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self.gone = asyncio.Event()
         self._told_states_lost = 0
 
     def tell(self, text: Text) -> None:
@@ -137,9 +138,12 @@ class Hub:
             viewer.tell(told)
 
     async def stop(self) -> None:
-        """Idempotent."""
-        for viewer in self._viewers:
+        """Returns when every page was told that the console goes: the server would cut them with another word. Idempotent."""
+        pages = tuple(self._viewers)
+        for viewer in pages:
             viewer.close(GOING_AWAY)
+        for viewer in pages:
+            await viewer.gone.wait()
         await self._supervisor.stop()
         for consumer in self._joined.values():
             await consumer.close()
@@ -163,6 +167,16 @@ class Hub:
             viewer.tell(text)
         self._viewers.add(viewer)
         metrics.VIEWERS.set(self.viewers)
+        try:
+            await self._accompany(viewer, socket)
+        finally:
+            self._viewers.discard(viewer)
+            metrics.VIEWERS.set(self.viewers)
+            metrics.PICTURES_REPLACED.inc(viewer.outbox.dropped_pictures)
+            viewer.gone.set()
+
+    async def _accompany(self, viewer: Viewer, socket: WebSocket) -> None:
+        """Until the page has left, or was told why it must; that takes a second at most."""
         tasks: list[asyncio.Future[None]] = [
             asyncio.create_task(self._send(viewer, socket)),
             asyncio.create_task(self._receive(viewer, socket)),
@@ -171,9 +185,6 @@ class Hub:
             waiting: list[asyncio.Future[Any]] = [*tasks, viewer.closed]
             await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            self._viewers.discard(viewer)
-            metrics.VIEWERS.set(self.viewers)
-            metrics.PICTURES_REPLACED.inc(viewer.outbox.dropped_pictures)
             for task in tasks:
                 task.cancel()
             results = await asyncio.gather(*tasks, return_exceptions=True)

@@ -184,5 +184,10 @@ async def test_the_console_stops_with_pages_open(tmp_path: Path) -> None:
         async with stand.running(tmp_path) as s:
             cookie = await cookie_of(s)
             sockets = [await page(s, cookie) for _ in range(3)]
+            await s.console._hub.stop()
+            server = s.console._server._server
+            assert server is not None
+            for connection in list(server.server_state.connections):
+                connection.shutdown()  # what the server does next, as early as it may: who was not told by now is told something else
         for socket in sockets:
             assert await closed(socket) == 1001
