@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from playwright.async_api import Locator, Page
 
 from shared.domain.clock import NS_PER_S
+from tests.support.waiting import until
 from tests.unit.console import stand
 
 
@@ -36,3 +38,37 @@ def two_files(s: stand.Stand, folder: Path) -> int:
 def picture_of(page: Page, alarm: str) -> Locator:
     """Of an alarm in the list: a click plays it."""
     return page.locator(f"[data-alarm={alarm}] .thumb")
+
+
+@dataclass
+class Beginnings:
+    """Which files have begun to play, in what order, and where in them; those also that nobody looked at while they played."""
+
+    page: Page
+
+    async def are(self, *files: str) -> None:
+        """Wait until exactly these have begun, in this order."""
+
+        async def so() -> bool:
+            seen = await self.page.evaluate("window.begun.map(([file]) => file)")
+            assert seen == list(files)[: len(seen)], seen
+            return len(seen) == len(files)
+
+        await until(so, f"{', '.join(files)} play one after the other")
+
+    async def at(self, file: str) -> float:
+        """Where it began, seconds."""
+        found: dict[str, float] = dict(await self.page.evaluate("window.begun"))
+        return found[file]
+
+
+async def begun(page: Page) -> Beginnings:
+    """Note every file that begins to play from now on."""
+    await page.evaluate("""() => {
+      window.begun = [];
+      document.addEventListener('playing', ({ target }) => {
+        const file = target.dataset.file;
+        if (!window.begun.some(([each]) => each === file)) window.begun.push([file, target.currentTime]);
+      }, true);
+    }""")
+    return Beginnings(page)
