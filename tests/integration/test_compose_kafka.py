@@ -12,6 +12,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType  #
 
 from tests.support.compose import PLACES, ROOT, kafka_properties, services
 from tests.support.kafka import KafkaServer, running_broker
+from tests.support.waiting import wait_for
 
 pytestmark = [pytest.mark.integration, pytest.mark.servers, pytest.mark.timeout(900)]  # the first run gets the broker
 
@@ -38,15 +39,15 @@ async def test_the_broker_has_every_setting(as_composed: KafkaServer) -> None:
 
 def healthy(address: str) -> bool:
     command = ["bash", str(ROOT / "deploy" / "kafka-health"), *address.rsplit(":", 1)]
-    return subprocess.run(command, capture_output=True, timeout=30, check=False).returncode == 0
+    return subprocess.run(command, capture_output=True, timeout=60, check=False).returncode == 0
 
 
 def test_the_health_check_knows_a_broker_that_answers(as_composed: KafkaServer) -> None:
-    assert healthy(as_composed.address)
+    wait_for(lambda: healthy(as_composed.address), what="it answers")  # its port is open a little sooner
     as_composed.kill()
     assert not healthy(as_composed.address)
     as_composed.restart()
-    assert healthy(as_composed.address)
+    wait_for(lambda: healthy(as_composed.address), what="it answers again")
 
 
 def test_the_health_check_is_not_content_with_an_open_port() -> None:
