@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -20,10 +21,16 @@ from tests.support.recorder import VEDETTE, Recorder, count_frames
 from tests.support.rtsp import SimulatorThread, camera_simulator
 from tests.support.waiting import wait_for
 
-pytestmark = [pytest.mark.integration, pytest.mark.servers, pytest.mark.timeout(280)]
+pytestmark = [pytest.mark.integration, pytest.mark.servers, pytest.mark.timeout(600)]
 
 TOKEN = "0123456789abcdef0123"
 FPS = 10
+#: Lines of `vedette status`.
+STATUS = (
+    *(rf"│ {name} +│ \S+ +│ ok +│" for name in ("storage", "alarms", "console")),
+    r"│ analytics +│ \S+ +│ not ok +│ .*does not answer",
+    r"│ c1 +│ offline +│",
+)
 AWAY = "{} does not answer: its process is away, or cannot be reached"
 
 
@@ -98,23 +105,32 @@ def test_the_console_in_front_shows_and_plays_what_the_others_have(site: Site, t
 def _each_process_tells_its_health(site: Site) -> None:
     for name, process in (("ingest", site.ingest), ("storage", site.storage), ("alarms", site.alarms)):
         url = f"http://127.0.0.1:{process.port}"
-        wait_for(lambda at=url: httpx.get(f"{at}/healthz").status_code == 200, what=f"{name} is well")  # type: ignore[misc]  # the default binds the loop's value
-        assert list(httpx.get(f"{url}/healthz").json()["services"]) == [name]
-        assert "vedette_" in httpx.get(f"{url}/metrics").text
-        assert httpx.get(f"{url}/api/recordings").status_code == 401
+        wait_for(lambda at=url, name=name: _health(at) == (200, [name]), what=f"{name} is well")  # type: ignore[misc]  # the defaults bind the loop's values
+        assert "vedette_" in _ask(f"{url}/metrics").text
+        assert _ask(f"{url}/api/recordings").status_code == 401
+
+
+def _ask(url: str) -> httpx.Response:
+    return httpx.get(url, timeout=60)
+
+
+def _health(url: str) -> tuple[int, list[str]]:
+    answer = _ask(f"{url}/healthz")
+    return answer.status_code, list(answer.json()["services"])
 
 
 def _status_tells_of_all(console: Recorder) -> None:
     """The analytics worker that the configuration names is not there: that is told, and the exit code says so."""
     command = [str(VEDETTE), "status", str(console.site_file)]
     wide = {**os.environ, "COLUMNS": "200"}
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=wide)
-    assert done.returncode == 1, done.stderr
-    lines = done.stdout.splitlines()
-    for name in ("storage", "alarms", "console"):
-        assert any(f" {name} " in line and " ok " in line for line in lines), done.stdout
-    assert any(" analytics " in line and " not ok " in line and "does not answer" in line for line in lines), done.stdout
-    assert any(" c1 " in line and " offline " in line for line in lines)
+
+    def told() -> bool:
+        """Once the console has asked all of them, and heard of the camera."""
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=wide)
+        assert done.returncode == 1, done.stderr
+        return all(re.search(line, done.stdout) for line in STATUS)
+
+    wait_for(told, what="the status of all")
 
 
 def _detail(console: Recorder, path: str) -> str:
