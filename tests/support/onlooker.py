@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
 
 from services.analytics.adapters.engines import prepare
 from services.analytics.adapters.tracker import CBIoUTracker
@@ -21,6 +22,7 @@ from shared.media.pictures import luma
 from shared.messages import DetectionsMessage, EventMessage, EventPhase, FrameMessage
 from shared.topics import DETECTIONS, FRAMES
 from tests.support.storing import on_bus
+from tests.support.waiting import until_connected, wait_for
 
 
 class Onlooker:
@@ -28,12 +30,15 @@ class Onlooker:
 
     def __init__(self) -> None:
         self.frames: list[FrameMessage] = []
+        self.reads = threading.Event()  # nothing that is published from then on is missed
         self._looked_ns: dict[tuple[str, int], int] = {}
 
     async def watch(self, broker: str, ended: asyncio.Event) -> None:
         """Read until `ended`, and then what is left."""
         async with on_bus(KafkaBus(KafkaConfig(brokers=(broker,)), SystemClock(), client_id="onlooker")) as bus:
+            await until_connected(bus)
             consumer = await bus.consumer([FRAMES, DETECTIONS], group=None)
+            self.reads.set()
             while True:
                 last = ended.is_set()
                 try:
@@ -80,13 +85,14 @@ def _analysis(site: SiteConfig, name: str) -> ChannelAnalysis:
 
 @contextmanager
 def onlooker(broker: str) -> Iterator[Onlooker]:
-    """One who reads from here on, on a thread of its own; after the block it has all frames."""
-    watching, ended, loop = Onlooker(), asyncio.Event(), asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_until_complete, args=(watching.watch(broker, ended),), name="onlooker")
-    thread.start()
-    try:
-        yield watching
-    finally:
-        loop.call_soon_threadsafe(ended.set)
-        thread.join()
-        loop.close()
+    """One who reads from here on, on a thread of its own; after the block it has all frames. What goes wrong there fails the block."""
+    watching, ended = Onlooker(), asyncio.Event()
+    with closing(asyncio.new_event_loop()) as loop, ThreadPoolExecutor(max_workers=1, thread_name_prefix="onlooker") as thread:
+        work = thread.submit(loop.run_until_complete, watching.watch(broker, ended))
+        try:
+            wait_for(lambda: watching.reads.is_set() or work.done(), what="the onlooker reads what the broker gets", deadline_s=120)
+            if not work.done():
+                yield watching
+        finally:
+            loop.call_soon_threadsafe(ended.set)
+            work.result()
