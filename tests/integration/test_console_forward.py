@@ -15,7 +15,7 @@ from services.cli.inside import create_app
 from shared.config.site import SiteConfig
 from shared.http.server import HttpServer, listen, url_of
 from shared.service import Health
-from tests.support.ports import free_port
+from tests.support.ports import kept_port
 from tests.unit.console.stand import Answers, alarm, alarms_router, recording, running, storage_router
 
 pytestmark = pytest.mark.integration
@@ -99,8 +99,9 @@ async def test_nothing_passes_without_a_session_or_from_another_site(tmp_path: P
 
 
 async def test_what_is_away_is_named(tmp_path: Path) -> None:
-    nobody = f"http://127.0.0.1:{free_port()}"
-    async with console(tmp_path, storage=nobody, analytics=[nobody]) as client:
+    async with AsyncExitStack() as stack:
+        nobody = f"http://127.0.0.1:{stack.enter_context(kept_port())}"
+        client = await stack.enter_async_context(console(tmp_path, storage=nobody, analytics=[nobody]))
         expected = {
             "/api/storage": "storage does not answer: its process is away, or cannot be reached",
             "/api/counts": "analytics does not answer: its process is away, or cannot be reached",
@@ -137,7 +138,8 @@ async def test_counts_are_of_the_worker_that_handled_the_channel_last(tmp_path: 
     new = worker(("gate", "door", 5, 2000), ("yard", "in", 8, 4000), ("attic", "in", 0, 0))
     async with AsyncExitStack() as stack:
         urls: Sequence[str] = [await stack.enter_async_context(process(one)) for one in (old, new)]
-        urls = [*urls[::order], f"http://127.0.0.1:{free_port()}"]  # one more is away, which keeps no count from being told
+        nobody = stack.enter_context(kept_port())
+        urls = [*urls[::order], f"http://127.0.0.1:{nobody}"]  # one more is away, which keeps no count from being told
         client = await stack.enter_async_context(console(tmp_path, analytics=urls))
         counts = (await client.get("/api/counts")).json()["counts"]
         assert sorted((row["channel"], row["rule"], row["enter"]) for row in counts) == [

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 
 def free_ports(count: int) -> list[int]:
@@ -20,3 +22,12 @@ def free_ports(count: int) -> list[int]:
 def free_port() -> int:
     """A TCP port that nobody listens on now."""
     return free_ports(1)[0]
+
+
+@contextmanager
+def kept_port() -> Iterator[int]:
+    """A TCP port that nobody listens on, and that nobody else is given until the end; who lets addresses be reused may listen on it."""
+    with socket.socket() as kept:
+        kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        kept.bind(("127.0.0.1", 0))
+        yield int(kept.getsockname()[1])
