@@ -17,7 +17,7 @@ from shared.messages import AlarmState, EventMessage
 from shared.topics import ACTIONS, ALARMS, EVENTS
 from tests.support.waiting import until
 from tests.unit.console import stand
-from tests.unit.console.browser import browsing, late, needs_chromium, noted
+from tests.unit.console.browser import browsing, enter, late, needs_chromium, noted
 from tests.unit.console.reconfigured import changed
 
 pytestmark = [pytest.mark.integration, needs_chromium]
@@ -30,7 +30,7 @@ async def test_an_alarm_shows_at_once_its_picture_follows_and_it_is_acknowledged
     async with stand.running(tmp_path) as s, browsing(s) as page:
         await expect(page.locator("#alarms")).to_contain_text("No alarms")
         notices = await noted(page)
-        alarm = stand.alarm("a1", "gate", 1, s.clock.now_ns())
+        alarm = stand.alarm("a1", "gate", 1, s.clock.now_ns(), revision=1)
         s.answers.alarms["a1"] = alarm
         await s.bus.producer.publish(ALARMS, alarm)
         await s.bus.producer.publish(ACTIONS, stand.notice("n", "gate", 1, alarm.at_ns, "Someone crossed"))
@@ -40,7 +40,8 @@ async def test_an_alarm_shows_at_once_its_picture_follows_and_it_is_acknowledged
         await notices.told("Someone crossed")
         await expect(page.locator(".badge-open")).to_have_text("1")
         s.answers.snapshots["gate/a 1.jpg"] = to_jpeg(Picture(640, 360, stand.scene(10)))
-        stored = alarm.model_copy(update={"snapshot": "gate/a 1.jpg", "hits": 3, "at_ns": alarm.at_ns + 1, "state": AlarmState.UPDATED})
+        later = {"at_ns": alarm.at_ns + 1, "state": AlarmState.UPDATED, "revision": 2}
+        stored = alarm.model_copy(update={"snapshot": "gate/a 1.jpg", "hits": 3, **later})
         s.answers.alarms["a1"] = stored
         await s.bus.producer.publish(ALARMS, stored)
         await expect(entry.locator("img")).to_be_visible()
@@ -92,13 +93,13 @@ async def test_notices_cover_no_picture_and_go(tmp_path: Path, width: int, heigh
 
 
 async def test_a_list_that_comes_late_takes_nothing_back(tmp_path: Path) -> None:
-    async with stand.running(tmp_path) as s, browsing(s) as page:
+    async with stand.running(tmp_path) as s, browsing(s, log_in=False) as page:
         now_ns = s.clock.now_ns()
         alarm = stand.alarm("a1", "gate", 1, now_ns, revision=1, hits=2)
         ended = s.answers.alarms["a1"] = alarm.model_copy(update={"state": AlarmState.ENDED, "end_ns": now_ns, "revision": 2})
         s.answers.alarms["a2"] = stand.alarm("a2", "gate", 1, now_ns - S)
         lists = await late(page, LIST)
-        await page.goto(s.console.url)
+        await enter(s, page)
         await lists.under_way(2)  # at the start, and when the socket is open
         # It was taken for lost, and goes on; the recorder's clock was set back, and all versions carry the same time.
         resumed = ended.model_copy(update={"state": AlarmState.UPDATED, "end_ns": None, "revision": 3})
@@ -113,11 +114,11 @@ async def test_a_list_that_comes_late_takes_nothing_back(tmp_path: Path) -> None
 
 
 async def test_alarms_from_when_the_clock_was_ahead_hide_none_that_is_raised_now(tmp_path: Path) -> None:
-    async with stand.running(tmp_path) as s, browsing(s) as page:
+    async with stand.running(tmp_path) as s, browsing(s, log_in=False) as page:
         now_ns = s.clock.now_ns()
         for n in range(1, 202):
             s.answers.alarms[f"ahead{n}"] = stand.alarm(f"ahead{n}", "gate", 1, now_ns + (86_400 + n) * S, sequence=n, revision=1)
-        await page.goto(s.console.url)
+        await enter(s, page)
         await expect(page.locator("[data-alarm]").first).to_have_attribute("data-alarm", "ahead201")
         await expect(page.locator("[data-alarm]")).to_have_count(200)
         await s.bus.producer.publish(ALARMS, stand.alarm("now", "gate", 1, now_ns, sequence=202, revision=1))
@@ -126,9 +127,9 @@ async def test_alarms_from_when_the_clock_was_ahead_hide_none_that_is_raised_now
 
 
 async def test_a_failure_that_comes_late_hides_no_answer(tmp_path: Path) -> None:
-    async with stand.running(tmp_path) as s, browsing(s) as page:
+    async with stand.running(tmp_path) as s, browsing(s, log_in=False) as page:
         first = await late(page, LIST, times=1, lost=True)
-        await page.goto(s.console.url)
+        await enter(s, page)
         await expect(page.locator("#alarms")).to_contain_text("No alarms")
         await first.arrive()
         assert "No alarms" in await page.locator("#alarms").inner_text()
@@ -150,14 +151,14 @@ async def test_an_alarm_of_a_camera_that_the_page_does_not_know_yet_plays_when_i
 
 async def test_what_is_focused_and_pressed_stays_while_an_alarm_goes_on(tmp_path: Path) -> None:
     async with stand.running(tmp_path) as s, browsing(s) as page:
-        alarm = s.answers.alarms["a1"] = stand.alarm("a1", "gate", 1, s.clock.now_ns())
+        alarm = s.answers.alarms["a1"] = stand.alarm("a1", "gate", 1, s.clock.now_ns(), revision=1)
         await s.bus.producer.publish(ALARMS, alarm)
         entry = page.locator("[data-alarm=a1]")
         button = entry.get_by_role("button", name="Acknowledge Over the fence")
 
         async def hit(hits: int) -> None:
-            at_ns = alarm.at_ns + hits * 10**9
-            s.answers.alarms["a1"] = alarm.model_copy(update={"hits": hits, "at_ns": at_ns, "state": AlarmState.UPDATED})
+            later = {"at_ns": alarm.at_ns + hits * S, "state": AlarmState.UPDATED, "revision": hits}
+            s.answers.alarms["a1"] = alarm.model_copy(update={"hits": hits, **later})
             await s.bus.producer.publish(ALARMS, s.answers.alarms["a1"])
             await expect(entry).to_contain_text(f"\N{MULTIPLICATION SIGN} {hits}")
 
@@ -193,11 +194,11 @@ async def test_counts_follow_the_rule(tmp_path: Path) -> None:
 
 
 async def test_counts_that_come_late_take_nothing_back(tmp_path: Path) -> None:
-    async with stand.running(tmp_path) as s, browsing(s) as page:
+    async with stand.running(tmp_path) as s, browsing(s, log_in=False) as page:
         now_ns = s.clock.now_ns()
         s.answers.counts = [{"channel": "gate", "rule": "door", "enter": 4, "leave": 1, "stay": 3, "since_ns": now_ns, "as_of_ns": now_ns}]
         answers = await late(page, "/api/counts")
-        await page.goto(s.console.url)
+        await enter(s, page)
         await answers.under_way(2)
         await s.bus.producer.publish(EVENTS, counted(now_ns + S, 5))
         numbers = page.locator("#counts .number")
@@ -214,8 +215,7 @@ async def test_a_site_that_counts_nothing_asks_for_no_counts(tmp_path: Path) -> 
     async with stand.running(tmp_path, SiteConfig.model_validate(values)) as s, browsing(s, log_in=False) as page:
         asked: list[str] = []
         page.on("request", lambda request: asked.append(request.url.rpartition("/")[2]))
-        await page.fill("input[name=password]", s.password)
-        await page.get_by_role("button", name="Log in").click()
-        await until(lambda: asked.count("alarms?limit=200") == 2, "the page has read everything, and again when its socket was open")
+        await enter(s, page)
+        await until(lambda: asked.count("alarms?limit=200") >= 2, "the page has read everything, and again when its socket was open")
         await until(lambda: asked.count("status") >= 2, "and once more")
         assert "counts" not in asked

@@ -17,7 +17,7 @@ from shared.topics import ALARMS
 from tests.support import storing
 from tests.support.segments import Feed
 from tests.unit.console import stand
-from tests.unit.console.browser import PLAYING, browsing, enter, fails, late, needs_chromium, reaches
+from tests.unit.console.browser import PLAYING, browsing, enter, fails, late, needs_chromium, noted, reaches
 
 pytestmark = [pytest.mark.integration, needs_chromium]
 
@@ -67,7 +67,7 @@ async def test_the_link_of_a_webhook_plays_its_moment_after_the_login(tmp_path: 
             assert "at_ns" in page.url
             await page.keyboard.press("Escape")
             await expect(page.locator(".wall")).to_be_visible()
-            assert page.url == s.console.url + "/", "what is no longer shown is not in the address"
+            await expect(page, "what is no longer shown is not in the address").to_have_url(s.console.url + "/")
 
 
 async def test_a_link_followed_from_another_site_needs_no_second_login(tmp_path: Path) -> None:
@@ -98,10 +98,10 @@ async def test_an_old_alarm_that_the_list_has_not_is_fetched_and_marked(tmp_path
             moment_ns = start_ns + (20 + number) * NS_PER_S
             s.answers.alarms[f"n{number}"] = stand.alarm(f"n{number}", "gate", 1, moment_ns, state=AlarmState.ENDED, end_ns=moment_ns)
         s.answers.alarms["old"] = stand.alarm("old", "gate", 1, start_ns, state=AlarmState.ENDED, end_ns=start_ns + NS_PER_S)
-        async with browsing(s) as page:
+        async with browsing(s, log_in=False, path=link(s, "gate", start_ns)) as page:
             chosen, entries = page.locator(".entry.chosen"), page.locator(".entry")
             other = await late(page, LIST if first == "the alarm" else OF_A_MOMENT)
-            await page.goto(s.console.url + link(s, "gate", start_ns))
+            await enter(s, page)
             await expect(entries).to_have_count(1 if first == "the alarm" else 200)
             await other.arrive()
             await expect(entries).to_have_count(201)
@@ -145,12 +145,18 @@ async def test_a_link_to_the_recorder_itself_does_not_mark_its_alarm_once_anothe
         ("channel=gate&at_ns=soon", "no moment"),
         ("channel=gate&at_ns=99999999999999999999999", "no moment"),
         ("channel=gate", "no moment"),
-        ("channel=gate&at_ns=1700000000000000000", "Nothing recorded here"),
     ],
 )
 async def test_a_link_that_leads_nowhere_says_so(tmp_path: Path, query: str, said: str) -> None:
-    async with stand.running(tmp_path) as s, browsing(s, path=f"/?{query}") as page:
-        await expect(page.locator("body")).to_contain_text(said)
+    async with stand.running(tmp_path) as s, browsing(s, log_in=False, path=f"/?{query}") as page:
+        notices = await noted(page)
+        await enter(s, page)
+        await notices.told(said)
+
+
+async def test_a_link_to_what_is_not_recorded_says_so(tmp_path: Path) -> None:
+    async with stand.running(tmp_path) as s, browsing(s, path="/?channel=gate&at_ns=1700000000000000000") as page:
+        await expect(page.locator(".stage.playing")).to_contain_text("Nothing recorded here")
 
 
 async def test_the_session_that_ends_keeps_the_link(tmp_path: Path) -> None:

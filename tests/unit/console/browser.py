@@ -17,7 +17,8 @@ from shared.topics import CHANNEL_STATUS, DETECTIONS, FRAMES
 from tests.support.waiting import until
 from tests.unit.console import stand
 
-expect.set_options(timeout=60_000)  # a busy machine is late, not wrong
+_LATE_MS = 60_000  # a busy machine is late, not wrong
+expect.set_options(timeout=_LATE_MS)
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
 _ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
@@ -31,8 +32,9 @@ async def browsing(s: stand.Stand, *, log_in: bool = True, path: str = "/", **co
     """A page of the console; anything loaded from elsewhere and any error in its scripts fails the test."""
     problems: list[str] = []
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=_ARGUMENTS)
+        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=_ARGUMENTS, timeout=2 * _LATE_MS)
         page = await (await browser.new_context(viewport={"width": 1440, "height": 900}, **context)).new_page()
+        page.set_default_timeout(_LATE_MS)
         page.on("pageerror", lambda error: problems.append(str(error)))
         page.on("console", lambda message: problems.append(message.text) if "Content Security Policy" in message.text else None)
         page.on(
@@ -110,13 +112,18 @@ class Notices:
         await until(so, f"the page says {text!r}")
 
 
+_NOTING = """(() => {
+  window.noted = [];
+  const note = (added) => { if (added.matches?.(".toast")) window.noted.push(added.innerText); };
+  const watch = new MutationObserver((changes) => changes.forEach(({ addedNodes }) => addedNodes.forEach(note)));
+  watch.observe(document, { childList: true, subtree: true });
+})()"""
+
+
 async def noted(page: Page) -> Notices:
-    """Note every notice that the page shows from now on."""
-    await page.evaluate("""() => {
-      window.noted = [];
-      const note = (changes) => changes.forEach(({ addedNodes }) => addedNodes.forEach((each) => window.noted.push(each.innerText)));
-      new MutationObserver(note).observe(document.getElementById("toasts"), { childList: true });
-    }""")
+    """Note every notice that the page shows from now on, and the pages that it loads after it."""
+    await page.evaluate(_NOTING)
+    await page.add_init_script(_NOTING)
     return Notices(page)
 
 

@@ -193,7 +193,7 @@ class Stand:
         return (self.data_dir / "admin-password").read_text(encoding="utf-8").strip()
 
     def client(self, **options: Any) -> httpx.AsyncClient:
-        return httpx.AsyncClient(base_url=self.console.url, timeout=30, **options)
+        return httpx.AsyncClient(base_url=self.console.url, timeout=60, **options)
 
     @asynccontextmanager
     async def logged_in(self) -> AsyncIterator[httpx.AsyncClient]:
