@@ -149,7 +149,7 @@ async def test_an_event_that_the_database_never_takes_is_a_dead_letter_and_the_n
 
 
 async def test_an_alarm_whose_end_could_not_be_written_ends_when_the_book_is_back(tmp_path: Path) -> None:
-    clock, failed = ManualClock(), []
+    clock, failed = ManualClock(), list[str]()
 
     def fail(_connection: Connection) -> None:
         task = asyncio.current_task()

@@ -32,6 +32,7 @@ async def test_what_waits_for_a_centre_goes_to_its_new_address_and_what_waits_fo
             await recorder.service.reconfigure(moved)
             await until(lambda: len(takes.accepted()) == 3, "what had waited goes to the new address")
             assert [arrival.alarm_id for arrival in takes.accepted()] == [alarm.alarm_id for alarm in await recorder.alarms()]
+            await until(lambda: recorder.service.dispatcher.centres()[0].queued == 0, "that it has them is noted")
 
             await recorder.service.reconfigure(moved)  # the same again: nothing is sent twice
             await recorder.service.reconfigure(site)

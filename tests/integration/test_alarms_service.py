@@ -15,7 +15,7 @@ from shared.domain.clock import NS_PER_S, ManualClock
 from shared.domain.ids import DEVICE_CHANNEL
 from shared.messages import ActionKind, ActionMessage, ActionPhase, AlarmMessage, AlarmState, EventKind, EventPhase
 from shared.topics import ACTIONS
-from tests.support.alarms import Running, centre_config, crossing, event, receiver, running, site_config, timers_sleep
+from tests.support.alarms import Running, centre_config, crossing, event, pass_time, receiver, running, site_config
 from tests.support.waiting import until
 
 
@@ -99,6 +99,7 @@ async def test_within_the_anti_dither_period_there_is_one_alarm_also_across_a_re
         async with running(site, tmp_path, clock) as recorder:
             await recorder.send(*crossing("a", 0, base_ns=base_ns), *crossing("b", 4, base_ns=base_ns))
             await until(lambda: told(recorder, AlarmState.UPDATED), "the second hit")
+            await recorder.wait_alarms(1, quiet=True)  # else it goes on, and whatever comes is a hit
         async with running(site, tmp_path, clock) as recorder:
             await recorder.send(*crossing("c", 13.9, base_ns=base_ns), *crossing("d", 24, base_ns=base_ns))
             first, second = await recorder.wait_alarms(2)
@@ -112,17 +113,12 @@ async def test_a_momentary_alarm_ends_when_its_period_has_passed(tmp_path: Path)
     async with running(site_config(), tmp_path, clock) as recorder:
         base_ns = clock.now_ns()
         await recorder.send(*crossing("a", 0, base_ns=base_ns))
-        await recorder.wait_alarms(1)
-
-        async def momentary() -> bool:
-            return not (await recorder.alarms())[0].live
-
-        await until(momentary, "its end is heard")
-        clock.advance(5.5)
+        await recorder.wait_alarms(1, quiet=True)
+        await pass_time(clock, 5.5)
         await recorder.send(*crossing("other", 0, base_ns=base_ns, channel=2))
         await recorder.wait_alarms(2)
         assert (await recorder.alarms(channel="cam1"))[0].state is AlarmState.RAISED
-        clock.advance(1.0)
+        await pass_time(clock, 1.0)
         (ended,) = await until(lambda: told(recorder, AlarmState.ENDED), "the end")
         assert (ended.channel, ended.end_ns) == ("cam1", base_ns)
         assert await recorder.problems() == []
@@ -135,8 +131,7 @@ async def test_footage_is_extended_while_an_alarm_lasts(tmp_path: Path) -> None:
         await recorder.send(event("long", 0, base_ns=base_ns))
         await until(lambda: len(actions(recorder, ActionKind.RECORD)) == 1, "the first request")
         for seconds in (5, 10, 15):
-            await timers_sleep(clock)
-            clock.advance(5)
+            await pass_time(clock, 5)
 
             def asked(count: int = 1 + seconds // 5) -> bool:
                 return len(actions(recorder, ActionKind.RECORD)) == count
@@ -150,7 +145,7 @@ async def test_footage_is_extended_while_an_alarm_lasts(tmp_path: Path) -> None:
 
 
 async def test_a_stored_snapshot_is_written_to_the_alarm(tmp_path: Path) -> None:
-    async with running(site_config(), tmp_path) as recorder:
+    async with running(site_config(), tmp_path, ManualClock()) as recorder:  # it does not end meanwhile
         await recorder.send(*crossing("a", 0, base_ns=recorder.clock.now_ns()))
         (request,) = await until(lambda: actions(recorder, ActionKind.SNAPSHOT), "the request")
         done = request.model_copy(update={"phase": ActionPhase.DONE})
@@ -170,15 +165,11 @@ async def test_exceptions_become_alarms_that_last_until_they_are_cleared(tmp_pat
         assert (alarm.channel, alarm.source, alarm.message) == (DEVICE_CHANNEL, "storage.full", "no room on the disk")
         await until(lambda: actions(recorder, ActionKind.SHOW_MESSAGE), "the notice")
         assert not actions(recorder, ActionKind.RECORD)
-        clock.advance(60)
+        await pass_time(clock, 60)
         assert (await recorder.alarms())[0].state is AlarmState.RAISED
         await reporter.clear("storage.full")
-
-        async def quiet() -> bool:
-            return not (await recorder.alarms())[0].live
-
-        await until(quiet, "it is cleared")
-        clock.advance(7)
+        await recorder.wait_alarms(1, quiet=True)
+        await pass_time(clock, 7)
         await until(lambda: told(recorder, AlarmState.ENDED), "the end")
 
 
@@ -207,13 +198,8 @@ async def test_after_a_restart_an_alarm_goes_on_until_its_event_ends(tmp_path: P
         assert alarm.state is AlarmState.RAISED
         end_s = 10 * site.alarms.lost_after_s + 1
         await recorder.send(event("long", end_s, EventPhase.ENDED, base_ns=base_ns, start_s=0))
-
-        async def heard() -> bool:
-            return not (await recorder.alarms())[0].live
-
-        await until(heard, "its end is heard")
-        await timers_sleep(clock)
-        clock.advance(7)
+        await recorder.wait_alarms(1, quiet=True)
+        await pass_time(clock, 7)
         (ended,) = await until(lambda: told(recorder, AlarmState.ENDED), "the end")
         assert (ended.end_ns, ended.message, ended.hits) == (base_ns + round(end_s * NS_PER_S), "", 1)
         assert await recorder.problems() == []
@@ -228,8 +214,7 @@ async def test_after_a_restart_an_alarm_of_which_nothing_more_is_heard_ends_with
     async with running(site, tmp_path, clock) as recorder:
         for _ in range(2):
             assert told(recorder, AlarmState.ENDED) == []
-            await timers_sleep(clock)
-            clock.advance(lost_s / 2)
+            await pass_time(clock, lost_s / 2)
         (ended,) = await until(lambda: told(recorder, AlarmState.ENDED), "the end is told")
         assert (ended.end_ns, ended.message) == (base_ns, "nothing more was heard of it")
         entries = (await log_of(recorder))[:1]
@@ -240,19 +225,14 @@ async def test_after_a_restart_an_alarm_of_which_nothing_more_is_heard_ends_with
         (resumed,) = await until(lambda: told(recorder, AlarmState.UPDATED), "it goes on")
         assert (resumed.end_ns, resumed.message, resumed.hits) == (None, "", 1)
         await recorder.send(event("lost", lost_s, EventPhase.ENDED, base_ns=base_ns, start_s=0))
-
-        async def heard() -> bool:
-            return not (await recorder.alarms())[0].live
-
-        await until(heard, "its end is heard")
-        await timers_sleep(clock)
-        clock.advance(7)
+        await recorder.wait_alarms(1, quiet=True)
+        await pass_time(clock, 7)
         await until(lambda: len(told(recorder, AlarmState.ENDED)) == 2, "it ends again")
         assert await recorder.problems() == []
 
 
 async def test_the_http_api(tmp_path: Path) -> None:
-    async with running(site_config(), tmp_path) as recorder:
+    async with running(site_config(), tmp_path, ManualClock()) as recorder:  # nothing ends meanwhile
         app = FastAPI()
 
         @app.middleware("http")
@@ -265,7 +245,7 @@ async def test_the_http_api(tmp_path: Path) -> None:
         await recorder.send(*crossing("a", 0, base_ns=base_ns))
         await recorder.wait_alarms(1)
         await recorder.send(*crossing("b", 1, base_ns=base_ns, channel=2))
-        _, newest = await recorder.wait_alarms(2)
+        _, newest = await recorder.wait_alarms(2, quiet=True)  # no message is to come that makes another revision
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as http:
             listed = (await http.get("/api/alarms")).json()["alarms"]
             assert [alarm["channel"] for alarm in listed] == ["cam2", "cam1"]
@@ -311,7 +291,7 @@ async def test_the_check_finds_what_is_wrong_with_a_book(tmp_path: Path) -> None
     site = site_config()
     assert await check(site, tmp_path, 0) == []  # no book yet
     async with running(site, tmp_path) as recorder:
-        await recorder.send(*crossing("a", 0, base_ns=recorder.clock.now_ns()))
+        await recorder.send(event("a", 0, base_ns=recorder.clock.now_ns()))
         (alarm,) = await recorder.wait_alarms(1)
         async with recorder.service.book.write() as page:
             await page.save_alarm(replace(alarm, hits=2, last_ns=alarm.start_ns - 1, live=frozenset({"never"})), None, new=False)
