@@ -28,7 +28,7 @@ from services.storage.adapters.notices import Notices
 from services.storage.adapters.picture import Pictures
 from services.storage.adapters.reach import SOURCE, Reach
 from services.storage.adapters.reader import Reader
-from services.storage.adapters.reconcile import Reconciler
+from services.storage.adapters.reconcile import Reconciler, Repair
 from services.storage.adapters.snapshots import Snapshots
 from services.storage.adapters.writer import Writer
 from services.storage.core.model import Recording
@@ -51,10 +51,9 @@ log = structlog.get_logger(__name__)
 
 DATABASE = "catalogue"
 _DRAIN_S = 10.0
-_HOUSEKEEPING_S = 5.0
+_HOUSEKEEPING_S, _LOOK_AGAIN_S = 5.0, 300.0
 #: How long `start` waits to be ready: what is started after it finds it so, unless something is away.
 _GRACE_S = 5.0
-_LOOK_AGAIN_S = 300.0
 _BACKOFF_S, _BACKOFF_MAX_S = 0.5, 15.0
 _BEGIN = "storage.begin"
 #: Loops that end when they are through.
@@ -66,9 +65,9 @@ class StorageService:
 
     name = "storage"
 
-    def __init__(self, runtime: Runtime) -> None:
+    def __init__(self, runtime: Runtime, drain_s: float) -> None:
         site, clock = runtime.site, runtime.clock
-        self._runtime = runtime
+        self._runtime, self._drain_s = runtime, drain_s
         self._layout = Layout(runtime.data_dir)
         self.buckets = Buckets(site.objects, runtime.data_dir, site.storage)
         self._ledger = Ledger()
@@ -136,7 +135,10 @@ class StorageService:
         self.buckets.know_rows(self._ledger.by_bucket())
         await self._reach.begin()
         with disk.errors_mapped(self._layout.open_dir):
-            return (await Reconciler(self._layout, self.catalogue, self.buckets, self._archive).run()).lost
+            repair = await Reconciler(self._layout, self.catalogue, self.buckets, self._archive).run()
+        if repair != Repair():
+            self._ledger.load(await self.catalogue.usage())  # rows are others now
+        return repair.lost
 
     def _loops(self) -> dict[str, Callable[[], Awaitable[None]]]:
         return {
@@ -178,7 +180,7 @@ class StorageService:
         keep_ns = seconds_to_ns(site.alarms.keep_events_days * DAY_S)
         self._linkage = Linkage(
             runtime.bus, clock, self.catalogue, Actions(self.catalogue, keep_ns), Pictures(self.catalogue, self.reader), self._snapshots,
-            device=site.device.id, snapshots_to=self._snapshots_to,
+            device=site.device.id, snapshots_to=lambda channel: snapshots_bucket(self._runtime.site, channel),
             claimed=self._writer.claimed, stored_last=self._writer.head, ready=self._ready,
         )  # fmt: skip
         self._intake = Intake(
@@ -205,8 +207,9 @@ class StorageService:
         await self._supervisor.stop()
         if self._ready.is_set():
             self._ready.clear()
-            await drain(self._archive, self._writer, self._cleaner, _DRAIN_S)
+            await drain(self._archive, self._writer, self._cleaner, self._drain_s)
         if hasattr(self, "catalogue"):
+            await self._archive.stop()
             await self._writer.stop()
             await self._cleaner.stop()
             await self.catalogue.stop()
@@ -232,9 +235,6 @@ class StorageService:
         if self._notices.holds(SOURCE):
             details["objects"] = redact(self._reach.trouble)
         return Health(ok, ", ".join([*self._notices.open(), *failed]) or "recording", details)
-
-    def _snapshots_to(self, channel: str) -> str:
-        return snapshots_bucket(self._runtime.site, channel)
 
     # -- loops
 
@@ -294,6 +294,6 @@ class StorageService:
         return groups_of(self._runtime.site.storage, self._ledger.by_bucket())
 
 
-def create(runtime: Runtime) -> StorageService:
-    """The storage service, wired. Nothing is opened before `start`."""
-    return StorageService(runtime)
+def create(runtime: Runtime, *, drain_s: float = _DRAIN_S) -> StorageService:
+    """The storage service, wired. Nothing is opened before `start`. `drain_s`: for what a stop finishes; the next start does the rest."""
+    return StorageService(runtime, drain_s)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import shutil
 import sqlite3
 from collections.abc import Iterator
@@ -147,6 +148,8 @@ async def test_a_closed_file_that_was_not_uploaded_is_listed_again(tmp_path: Pat
     forget(folder)
     async with storing(folder, config) as store:
         assert (await listed(store, 2))[:2] == before
+        room = (await store.http.get("/api/storage")).json()
+        assert room["used_bytes"] == sum(recording["size_bytes"] for recording in await store.recordings())
     assert await check(config, folder, deep=True) == []
 
 
@@ -195,3 +198,17 @@ def _uploads_uncatalogued(folder: Path) -> int:
         changed = database.execute("UPDATE recordings SET state = 'closed'").rowcount
         database.commit()
         return changed
+
+
+async def test_what_a_stop_has_no_time_for_is_done_at_the_next_start(tmp_path: Path) -> None:
+    nobody_saw: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: nobody_saw.append(context))
+    config = site("door", "yard", storage={"file_s": 4})
+    async with storing(tmp_path, config, stop_s=0) as store:
+        await store.keep(*Feed("door", 1).take(10), *Feed("yard", 2).take(10))
+    async with storing(tmp_path, config) as store:
+        await until(lambda: closed(store, 6), what="all files are closed")
+        assert sum(recording["frames"] for recording in await store.recordings()) == 200
+    assert await store.check() == []
+    gc.collect()  # a task that failed and that nobody asked says so when it goes
+    assert nobody_saw == []

@@ -30,6 +30,8 @@ from tests.support.waiting import until as until  # noqa: PLC0414  # the alias s
 
 MIB = 1024 * 1024
 _READY_S = 60.0
+#: What the stop of a service may take here: a busy machine is late, and tests look at what an orderly stop leaves.
+_STOP_S = 60.0
 B = TypeVar("B", bound=Bus)
 
 
@@ -130,10 +132,11 @@ async def on_bus(bus: B) -> AsyncIterator[B]:
 
 
 @asynccontextmanager
-async def of_service(bus: Bus, data_dir: Path, config: SiteConfig, clock: Clock) -> AsyncIterator[Storing]:
-    """A service that is not started yet, and its HTTP part; stopped at the end."""
+async def of_service(bus: Bus, data_dir: Path, config: SiteConfig, clock: Clock, *, stop_s: float = _STOP_S) -> AsyncIterator[Storing]:
+    """A service that is not started yet, and its HTTP part; stopped at the end, which may take `stop_s`."""
     await asyncio.to_thread(data_dir.mkdir, parents=True, exist_ok=True)
-    service = create(Runtime(config, bus, clock, data_dir, Reporter(bus.producer, clock, config.device.id)))
+    reporter = Reporter(bus.producer, clock, config.device.id)
+    service = create(Runtime(config, bus, clock, data_dir, reporter), drain_s=stop_s)
     app = FastAPI()
     app.include_router(router(service))
     try:
@@ -141,13 +144,16 @@ async def of_service(bus: Bus, data_dir: Path, config: SiteConfig, clock: Clock)
             yield Storing(service, bus, http, config, data_dir)
     finally:
         await service.stop()
+        await reporter.stop()
 
 
 @asynccontextmanager
-async def storing(data_dir: Path, config: SiteConfig, clock: Clock | None = None, bus: Bus | None = None) -> AsyncIterator[Storing]:
+async def storing(
+    data_dir: Path, config: SiteConfig, clock: Clock | None = None, bus: Bus | None = None, *, stop_s: float = _STOP_S
+) -> AsyncIterator[Storing]:
     """Start the service on the folder, and wait until it is ready; stop it in order. `bus`: not started yet; None: an embedded one."""
     clock = clock or SystemClock()
-    async with on_bus(bus or EmbeddedBus(clock)) as running, of_service(running, data_dir, config, clock) as store:
+    async with on_bus(bus or EmbeddedBus(clock)) as running, of_service(running, data_dir, config, clock, stop_s=stop_s) as store:
         await store.service.start()
         assert await store.service.wait_ready(_READY_S), store.service.not_ready
         yield store

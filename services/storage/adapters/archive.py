@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Coroutine, Iterable
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 
 import structlog
 
@@ -54,6 +54,7 @@ class Archive:
         self._ended: deque[str] = deque()
         self._finish_wake, self._upload_wake = asyncio.Event(), asyncio.Event()
         self._lock, self._locking = asyncio.Lock(), asyncio.Lock()
+        self._steps: set[asyncio.Task[None]] = set()
 
     @property
     def unfinished(self) -> int:
@@ -89,18 +90,28 @@ class Archive:
         while self._ended:
             recording = await self._catalogue.get(self._ended[0])
             if recording is not None and recording.state is State.OPEN:
-                await self._whole(self._finish(recording))
+                await self._whole(partial(self._finish, recording))
             self._ended.popleft()
             self._upload_wake.set()
 
-    async def _whole(self, step: Coroutine[Any, Any, None]) -> None:
+    async def _whole(self, step: Callable[[], Awaitable[None]]) -> None:
         """One step at a time, and never half of one: a cancelled loop leaves it to end by itself, and who comes next waits for it."""
 
         async def alone() -> None:
             async with self._lock:
-                await step
+                await step()
 
-        await asyncio.shield(asyncio.ensure_future(alone()))
+        task = asyncio.create_task(alone())
+        self._steps.add(task)
+        task.add_done_callback(self._steps.discard)
+        await asyncio.shield(task)
+
+    async def stop(self) -> None:
+        """End what a loop that was cancelled has left to itself, half-way as a crash would. Idempotent."""
+        steps = list(self._steps)
+        for step in steps:
+            step.cancel()
+        await asyncio.gather(*steps, return_exceptions=True)
 
     async def _finish(self, recording: Recording) -> None:
         found = await self._catalogue.get(recording.id)
@@ -145,7 +156,7 @@ class Archive:
             for recording in waiting:
                 if recording.bucket not in failed:
                     try:
-                        await self._whole(self._upload(recording))
+                        await self._whole(partial(self._upload, recording))
                     except (ObjectStoreError, StorageFull) as error:
                         failed[recording.bucket] = error
                         self._reach.failed(self._buckets.of_recordings(recording.bucket), error)
