@@ -44,9 +44,11 @@ class Running:
         raise AssertionError(f"it ended without saying {part!r}:\n" + "\n".join(self.lines))
 
     def rest(self) -> list[str]:
-        """What it says from here to its end."""
-        out, _ = self.process.communicate(timeout=60)
-        return out.splitlines()
+        """What it says from here to its end, also what has been there already."""
+        assert self.process.stdout is not None
+        said = [line.rstrip("\n") for line in self.process.stdout]  # `communicate` would pass over what `until` has read ahead
+        self.process.wait(60)
+        return said
 
 
 @contextmanager
@@ -113,7 +115,7 @@ def test_a_second_one_on_the_same_folder_is_refused(tmp_path: Path) -> None:
     with running(file) as first:
         first.until("Ctrl-C stops")
         for command in ("run", "check"):
-            second = subprocess.run([VEDETTE, command, file], capture_output=True, text=True, timeout=60, check=False)
+            second = subprocess.run([VEDETTE, command, file], capture_output=True, text=True, timeout=120, check=False)
             assert second.returncode == 2
             assert f"another Vedette (process {first.process.pid}) is running on this data folder" in second.stderr
 
@@ -124,7 +126,7 @@ def test_after_a_kill_it_starts_again_and_the_store_is_in_order(tmp_path: Path) 
         with running(file) as vedette:
             vedette.until("Ctrl-C stops")
             vedette.process.kill()
-    done = subprocess.run([VEDETTE, "check", file, "--deep"], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run([VEDETTE, "check", file, "--deep"], capture_output=True, text=True, timeout=120, check=False)
     assert (done.returncode, done.stdout.strip()) == (0, "The store is in order.")
 
 
