@@ -16,7 +16,7 @@ from tests.support.rtsp import camera_simulator
 from tests.support.waiting import wait_for
 from tests.support.webhooks import TEST_SECRET, monitoring_centre
 
-pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 def site(main: str, sub: str, centre: str) -> dict[str, Any]:
@@ -36,7 +36,8 @@ def site(main: str, sub: str, centre: str) -> dict[str, Any]:
 def lines_of(vedette: Recorder, trace: str) -> dict[str, dict[str, Any]]:
     """The latest line of each sort with this trace, by its words."""
     text = (vedette.data_dir / "log" / "vedette.log").read_text(encoding="utf-8")
-    lines = [json.loads(line) for line in text.splitlines() if trace in line]
+    whole, _, _ = text.rpartition("\n")  # the rest is being written
+    lines = [json.loads(line) for line in whole.splitlines() if trace in line]
     return {line["event"]: line for line in lines if line.get("trace") == trace}
 
 
