@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -58,8 +59,9 @@ class ClipWriter:
 
 @contextmanager
 def clip_writer(file: Path, size: tuple[int, int], rate: Fraction) -> Iterator[ClipWriter]:
-    """Write `file` under another name and move it into place when it is whole, so that a cache holds no halves."""
-    part = file.with_suffix(".part")
+    """Write `file` under another name and move it into place when it is whole, so that a cache holds no halves. That name is
+    its own: two demos may build the same file at once."""
+    part = file.with_name(f"{file.stem}.{uuid.uuid4().hex}.part")
     try:
         with av.open(str(part), "w", format="mp4") as container:
             writer = ClipWriter(container, size, rate)

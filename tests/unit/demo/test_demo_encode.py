@@ -1,8 +1,10 @@
+from fractions import Fraction
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from services.cli.demo.encode import camera_pair, sub_size
+from services.cli.demo.encode import camera_pair, clip_writer, sub_size
 from services.cli.demo.source import Codec, load_source
 from shared.domain.errors import CameraStreamError
 from tests.support.clips import make_clip
@@ -27,6 +29,17 @@ def test_footage_becomes_a_pair_with_the_same_frames_and_rate(tmp_path: Path) ->
 )
 def test_the_sub_stream_fits_640_by_360(size: tuple[int, int], sub: tuple[int, int]) -> None:
     assert sub_size(*size) == sub
+
+
+def test_two_who_write_the_same_file_at_once_each_leave_it_whole(tmp_path: Path) -> None:
+    file = tmp_path / "clip.mp4"
+    with clip_writer(file, (160, 96), Fraction(10)) as slow:
+        with clip_writer(file, (160, 96), Fraction(10)) as quick:
+            for writer in (slow, quick, quick, slow, quick):
+                writer.write_bgr(np.zeros((96, 160, 3), np.uint8))
+        assert load_source(file).video_frames == 3
+    assert load_source(file).video_frames == 2
+    assert list(tmp_path.iterdir()) == [file]
 
 
 def test_what_is_no_video_leaves_nothing_behind(tmp_path: Path) -> None:
