@@ -49,8 +49,8 @@ async def test_a_database_that_is_away_at_the_start_is_waited_for(tmp_path: Path
     postgres.kill()
     try:
         async with begun(tmp_path, config) as store:
+            await until(lambda: "the catalogue cannot be reached" in store.service.health().summary, "it says why it waits")
             assert not store.service.health().ok
-            assert "the catalogue cannot be reached" in store.service.health().summary
             await answers_503(store.http, "the catalogue cannot be reached")
             pending = await store.send(*Feed().take(3))
             await store.bus.producer.publish(ACTIONS, command(ActionKind.SNAPSHOT, "door", at_ns=START_NS + NS_PER_S, name="early"))
@@ -58,7 +58,7 @@ async def test_a_database_that_is_away_at_the_start_is_waited_for(tmp_path: Path
             assert not any(future.done() for future in pending)
             await asyncio.to_thread(postgres.restart)
             assert await store.service.wait_ready(60)
-            await asyncio.wait_for(asyncio.gather(*pending), 30)
+            await asyncio.wait_for(asyncio.gather(*pending), 60)
             done = await next_of(results, lambda m: m.phase is not ActionPhase.REQUESTED)
             assert getattr(done, "phase", None) is ActionPhase.DONE
             assert [r["frames"] for r in await store.recordings()] == [30]
@@ -77,7 +77,7 @@ async def test_a_database_that_goes_and_comes_back_costs_nothing(tmp_path: Path,
             postgres.kill()
             await answers_503(store.http, "the catalogue")
             pending = await store.send(*feed.take(3))
-            await until(lambda: not store.service.health().ok, "health tells of it")
+            await until(lambda: not store.service.health().ok, "health tells of it, after half a minute", deadline_s=120)
             await until(lambda: "the catalogue cannot be reached" in str(store.service.health().details.get("storage.error")), "and why")
             await asyncio.to_thread(postgres.restart)
             await asyncio.wait_for(asyncio.gather(*pending), 60)
@@ -111,7 +111,7 @@ async def test_a_database_that_breaks_off_again_and_again_loses_and_doubles_noth
 async def test_a_file_in_the_way_of_the_catalogue_is_waited_out(tmp_path: Path) -> None:
     (tmp_path / "db" / "catalogue.sqlite").mkdir(parents=True)
     async with begun(tmp_path, site("door")) as store:
-        assert "unable to open database file" in store.service.health().summary
+        await until(lambda: "unable to open database file" in store.service.health().summary, "it says why it waits")
         await answers_503(store.http, "storage is starting")
         pending = await store.send(*Feed().take(2))
         (tmp_path / "db" / "catalogue.sqlite").rmdir()
