@@ -21,7 +21,7 @@ from shared.topics import ACTIONS
 from tests.support.clocks import SetClock
 from tests.support.segments import START_NS, Feed
 from tests.support.set_clock import a_day_goes_by
-from tests.support.storing import Storing, command, next_of, objects_of, site, storing, until
+from tests.support.storing import Storing, command, next_of, objects_of, put_back, site, storing, until
 
 pytestmark = [pytest.mark.integration, pytest.mark.servers, pytest.mark.timeout(1500)]  # the first run builds the server
 
@@ -87,9 +87,7 @@ async def test_a_lost_catalogue_is_made_again_from_the_objects(tmp_path: Path, k
                 return bool((await store.http.get("/api/storage")).json()["used_bytes"] == used)
 
             await until(counted, what="all bytes are counted, those of the snapshot too")
-            for recording in again:
-                answer = await store.http.get(f"/api/recordings/{recording['id']}/media")
-                assert len(answer.content) == recording["size_bytes"]
+            await store.every_recording_plays()
             # It goes on as if nothing had been: the same segments are known, and old footage can be deleted and pictured.
             await store.keep(*Feed("door", 1).take(10))
             assert await store.recordings() == before
@@ -181,8 +179,7 @@ async def test_a_recording_whose_upload_was_not_catalogued_is_kept_though_the_st
     objects.write_bytes(b"")  # the store answers nobody
     async with storing(tmp_path, config) as store:
         assert len(await store.recordings()) == before
-        objects.unlink()
-        away.rename(objects)
+        put_back(away, objects)
 
         async def playable() -> bool:
             answers = [await store.http.get(f"/api/recordings/{found['id']}/media") for found in await store.recordings()]

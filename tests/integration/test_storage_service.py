@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 from pathlib import Path
 
 import av
 import pytest
 
+from shared.bus.port import Position
 from shared.domain.clock import NS_PER_S, ManualClock
 from shared.messages import (
     ActionKind,
@@ -218,14 +220,16 @@ async def test_stop_policy_holds_segments_back_until_there_is_room(tmp_path: Pat
     async with storing(tmp_path, config) as store:
         events = await store.listen(EVENTS)
         feed = Feed(pool=big, size=(640, 360))
-        pending = []
+        pending: list[asyncio.Future[Position]] = []
         full = None
-        while full is None:
-            pending += await store.send(feed.next())
-            for record in await events.poll(timeout_s=0.1):
-                message = record.message
-                assert isinstance(message, EventMessage)
-                full = message if message.source == "storage.full" else full
+        async with asyncio.timeout(120):
+            while full is None:
+                if sum(not future.done() for future in pending) < 8:  # more would wait for the bus
+                    pending += await store.send(feed.next())
+                for record in await events.poll(timeout_s=0.1):
+                    message = record.message
+                    assert isinstance(message, EventMessage)
+                    full = message if message.source == "storage.full" else full
         waiting = [future for future in pending if not future.done()]
         assert waiting
         stored = await store.recordings()

@@ -60,6 +60,13 @@ def objects_of(kind: str, folder: Path) -> Iterator[dict[str, Any]]:
         yield as_section(server)
 
 
+def put_back(moved: Path, place: Path) -> None:
+    """A folder is at its place again, instead of a file, and never was there nothing: somebody might make it anew."""
+    link = moved.with_name(f"{moved.name}-link")
+    link.symlink_to(moved, target_is_directory=True)
+    link.replace(place)
+
+
 def as_section(server: S3Objects) -> dict[str, Any]:
     """With its secrets written out."""
     secrets = {"access_key": server.access_key.get_secret_value(), "secret_key": server.secret_key.get_secret_value()}
@@ -95,6 +102,14 @@ class Storing:
         assert answer.status_code == 200, answer.text
         found: list[dict[str, Any]] = answer.json()["recordings"]
         return found
+
+    async def every_recording_plays(self, channel: str | None = None) -> None:
+        """Each gives all its bytes, as many as are listed before or after: a file that has ended gets its index when it is closed."""
+        for recording in await self.recordings(channel):
+            answer = await self.http.get(f"/api/recordings/{recording['id']}/media")
+            assert answer.status_code == 200, answer.text
+            listed = {recording["size_bytes"]} | {r["size_bytes"] for r in await self.recordings(channel) if r["id"] == recording["id"]}
+            assert len(answer.content) in listed
 
     async def listen(self, topic: Topic[Any]) -> Consumer:
         return await self.bus.consumer([topic], group=None)
