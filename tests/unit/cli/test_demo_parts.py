@@ -99,5 +99,5 @@ async def test_the_cameras_end_when_their_parent_is_killed(tmp_path: Path) -> No
     (child,) = psutil.Process(parent.pid).children()
     parent.kill()
     await parent.wait()
-    _, alive = await asyncio.to_thread(psutil.wait_procs, [child], 20)
+    _, alive = await asyncio.to_thread(psutil.wait_procs, [child], 60)
     assert not alive

@@ -115,22 +115,25 @@ async def test_the_console_knows_the_processes_of_the_site(tmp_path: Path) -> No
         internal = {"storage": url, "ingest": [f"http://{nobody}"]}
         site = SiteConfig.model_validate({"data_dir": str(tmp_path), "console": {"port": 0}, "internal": internal})
         async with stand.running(tmp_path, site, absent=("ingest", "storage")) as running:
-
-            async def asked() -> Any:
-                found = await asyncio.to_thread(ask, SiteConfig(), running.console.url, tmp_path / "admin-password", ())
-                return found.services if not any(row.summary == "not asked yet" for row in found.services) else None
-
             page, where = running.console.url.removeprefix("http://"), url.removeprefix("http://")
-            assert await until(asked, "the console has asked both") == [
+            expected = [
                 ServiceRow("console", page, True, "0 pages open"),
                 ServiceRow("storage", page, True, "well"),
                 ServiceRow("ingest", nobody, False, "does not answer: its process is away, or cannot be reached"),
                 ServiceRow("storage", where, True, "well"),
                 ServiceRow("alarms", where, False, "7 events wait", 7),
             ]
-        found = await asyncio.to_thread(ask, site, f"http://{nobody}", None, ())  # without the console the processes are asked
-        assert len(found.problems) == 1
-        assert [(row.name, row.where, row.ok) for row in found.services] == [
+            found: list[ServiceRow] = []
+
+            async def asked() -> bool:
+                """The console takes a process that does not answer within 3 s for away, and asks again."""
+                found[:] = (await asyncio.to_thread(ask, SiteConfig(), running.console.url, tmp_path / "admin-password", ())).services
+                return found == expected
+
+            await until(asked, "the console has asked both")
+        alone = await asyncio.to_thread(ask, site, f"http://{nobody}", None, ())  # without the console the processes are asked
+        assert len(alone.problems) == 1
+        assert [(row.name, row.where, row.ok) for row in alone.services] == [
             ("?", nobody, False), ("storage", where, True), ("alarms", where, False)
         ]  # fmt: skip
 
