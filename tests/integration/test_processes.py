@@ -65,7 +65,7 @@ class Site:
             stack.callback(process.kill)
             process.spawn()
         for process in self.processes:
-            process.wait_ready(90)
+            process.wait_ready()
 
     def _process(self, folder: Path, service: str, options: list[str] | None = None) -> Recorder:
         return Recorder(folder, self.document, [service], options or [])

@@ -59,7 +59,7 @@ class Recorder(PageClient):
         """Start the process, without waiting."""
         self._program.start()
 
-    def wait_ready(self, deadline_s: float = 60.0) -> None:
+    def wait_ready(self, deadline_s: float = 180.0) -> None:
         """Wait until the page answers."""
 
         def answers() -> bool:
