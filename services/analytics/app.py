@@ -237,11 +237,12 @@ class AnalyticsService:
         keys = {
             name: (FRAMES.name, config.number % FRAMES.partitions) for name in self._analysed_ids() if (config := self._site.channel(name))
         }
-        taken = await self._channels.enter([name for name, key in keys.items() if key in partitions])
+        mine = [name for name, key in keys.items() if key in partitions]
+        taken = await self._channels.enter(mine, last=lambda channel: self._analysed(channel.id) is None)
         oldest_ns = self._clock.now_ns() - CATCH_UP_NS
         times: dict[Partition, int] = {}
         for channel in self._channels:  # of those that were taken before too, where partitions moved again before they were read
-            if channel.unread and channel.published_ns:
+            if channel.id in keys and channel.unread and channel.published_ns:
                 key = keys[channel.id]
                 times[key] = min(times.get(key, channel.published_ns), channel.published_ns)
         log.info("channels are taken up", channels=len(self._channels), from_the_store=len(taken))

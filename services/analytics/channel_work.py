@@ -142,6 +142,11 @@ class ChannelWork:
         """End what lasts only while someone looks."""
         self._waiting += self._events(self.analysis.interrupt())
 
+    @property
+    def waits(self) -> bool:
+        """Whether it has events to tell."""
+        return bool(self._waiting)
+
     def take_waiting(self) -> list[EventMessage]:
         """Events of no frame, to be published now."""
         waiting, self._waiting = self._waiting, []

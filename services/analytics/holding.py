@@ -46,16 +46,19 @@ class Holding:
     def __getitem__(self, channel: str) -> ChannelWork:
         return self._held[channel]
 
-    async def enter(self, channels: Sequence[str]) -> list[ChannelWork]:
+    async def enter(self, channels: Sequence[str], *, last: Callable[[ChannelWork], bool] = lambda _: False) -> list[ChannelWork]:
         """Hold exactly these. Waits while the store is away. What no other has claimed meanwhile goes on as it is in memory.
+
+        Args:
+            last: whether nobody will have a channel any more; it stays until what it has to tell is told.
 
         Returns:
             The channels that were taken over from the store.
         """
         async with self._claiming:
             claims = await self._claim(channels)
-            for gone in self._held.keys() - set(channels):
-                del self._held[gone]
+            for gone in [work for work in self if work.id not in channels and not (work.waits and last(work))]:
+                del self._held[gone.id]
             self._lost.clear()
             taken = [work for channel, claim in claims.items() if (work := await self._take(channel, claim)) is not None]
             self.away = False

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from services.analytics.app import AnalyticsService, create
+from services.analytics.app import LOOK_EVERY_S, SAVE_EVERY_S, AnalyticsService, create
 from shared.bus.embedded import EmbeddedBus
 from shared.config.site import SiteConfig
 from shared.domain.clock import NS_PER_S, ManualClock
@@ -20,7 +20,7 @@ from shared.media.pictures import to_jpeg
 from shared.messages import DetectionsMessage, EventMessage, EventPhase, FrameMessage
 from shared.report import Reporter
 from shared.service import Runtime
-from shared.topics import EVENTS
+from shared.topics import EVENTS, FRAMES
 from tests.support.analysis import plain_picture, touchy_model
 from tests.support.waiting import until
 
@@ -77,6 +77,11 @@ class Stand:
         await until(lambda: one.ready, "the detector is ready")
         return one
 
+    async def joined(self, one: AnalyticsService, channels: int) -> None:
+        """The only service of the test joins, and holds its channels."""
+        self.clock.advance(LOOK_EVERY_S)
+        await until(lambda: one.health().details["channels"] == channels, "it holds its channels")
+
 
 @pytest.fixture
 async def stand(tmp_path: Path) -> AsyncIterator[Stand]:
@@ -94,9 +99,11 @@ def events(out: Sequence[Outgoing[Any]]) -> list[EventMessage]:
     return [one.message for one in out if one.topic is EVENTS]
 
 
-async def test_rules_changed_on_one_channel_do_not_touch_the_other(stand: Stand) -> None:
+@pytest.mark.parametrize("moves", [False, True], ids=["", "partitions move before it is told"])
+async def test_rules_changed_on_one_channel_do_not_touch_the_other(stand: Stand, moves: bool) -> None:
     config = site(stand.folder, gate=[MOVING], yard=[MOVING], hall=[MOVING])
     service = await stand.service(config)
+    await stand.joined(service, 3)
     published = await stand.bus.consumer([EVENTS], group=None)
     open_: dict[str, EventMessage] = {}
     for sequence in range(12):
@@ -108,13 +115,13 @@ async def test_rules_changed_on_one_channel_do_not_touch_the_other(stand: Stand)
 
     changed = site(stand.folder, gate=[MOVING | {"sensitivity": 51}], yard=[MOVING, MOVING | {"id": "second"}], hall=None)
     await service.reconfigure(changed)
+    if moves:
+        await service.leave()
+        await service.enter(frozenset((FRAMES.name, number) for number in range(FRAMES.partitions)))
     ended: list[EventMessage] = []
-
-    seconds = iter(range(8))  # after ten without a frame all channels are silent
+    stand.clock.advance(SAVE_EVERY_S)  # once: after ten seconds without a frame all channels are silent
 
     async def told() -> bool:
-        if next(seconds, None) is not None:
-            stand.clock.advance(1.0)
         ended.extend(r.message for r in await published.poll(timeout_s=0) if isinstance(r.message, EventMessage))
         return len(ended) >= 2
 
