@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition  # type: ignore[import-untyped]  # aiokafka is untyped
 from aiokafka.abc import ConsumerRebalanceListener  # type: ignore[import-untyped]  # as above
-from aiokafka.errors import KafkaError  # type: ignore[import-untyped]  # as above
+from aiokafka.errors import IllegalStateError, KafkaError  # type: ignore[import-untyped]  # as above
 
 from shared.bus.kafka_settings import (
     OVERHEAD_BYTES,
@@ -63,7 +64,8 @@ class KafkaConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
             consumer.assign(partitions)
             await consumer.seek_to_end(*partitions)
         for partition in consumer.assignment():  # from here on nothing is missed, with "latest" too
-            self._next[partition] = await consumer.position(partition)
+            with suppress(IllegalStateError):  # it has another reader by now: others join at the same time
+                self._next[partition] = await consumer.position(partition)
 
     @property
     def skipped(self) -> int:
