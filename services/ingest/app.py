@@ -39,6 +39,7 @@ DRAIN_S = 3.0  # at stop: how long the last segments may take to be handed over;
 REPORTS_MAX = 256
 ONCE = "ingest.disabled"  # the one loop that ends by itself
 LASTING = ("spool.full", "spool.error")  # exceptions that last until a segment is recorded again; the others are momentary
+UNTOLD = ""  # one of them that found no room among the reports: it is told with the next segment that is lost
 CLOCK_REPORT_EVERY_NS = 10 * NS_PER_S  # every camera sees our clock jump; it is told once
 
 
@@ -56,7 +57,7 @@ class IngestService:
         self._spool: Spool | None = None
         self._reports: asyncio.Queue[tuple[str, str, str]] = asyncio.Queue(REPORTS_MAX)
         self._clock_told_ns: int | None = None
-        self._losing: dict[str, str] = {}  # channels that cannot be recorded now, and why: one of LASTING
+        self._losing: dict[str, str] = {}  # channels that cannot be recorded now, and why: one of LASTING, or UNTOLD
         self._started = False
 
     async def start(self) -> None:
@@ -178,10 +179,11 @@ class IngestService:
             if self._clock_told_ns is not None and now_ns - self._clock_told_ns < CLOCK_REPORT_EVERY_NS:
                 return
             self._clock_told_ns = now_ns
-        if source not in LASTING or self._losing.get(channel) != source:  # told once, not with every segment that is lost
-            self._queue_report(source, text, channel)
+        if source in LASTING and self._losing.get(channel) == source:
+            return  # told once, not with every segment that is lost
+        queued = self._queue_report(source, text, channel)
         if source in LASTING:
-            self._losing[channel] = source
+            self._losing[channel] = source if queued else UNTOLD
 
     def _recovered(self, channel: str) -> None:
         if channel in self._losing and self._queue_report("spool.recovered", "", channel):
