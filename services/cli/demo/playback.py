@@ -13,12 +13,15 @@ from services.cli.demo.rtp import RTP_HEADER_BYTES, goodbye, rtp_header, sender_
 from services.cli.demo.source import MediaFrame, MediaSource
 from shared.domain.clock import NS_PER_S, Clock, seconds_to_ns
 
-_GOODBYE_DELAY_S = 1.0  # over UDP, BYE comes in at another port and must not overtake the last pictures, also of a reader who is late
-
 
 class PacketSink(Protocol):
-    """Where packets go: the RTSP connection or a pair of UDP ports. `track` is the SDP's number."""
+    """Where packets go: the RTSP connection or a pair of UDP ports. `track` is the SDP's number.
 
+    goodbye_delay_s: how long after the last picture BYE goes out, so that it does not overtake it.
+    """
+
+    @property
+    def goodbye_delay_s(self) -> float: ...
     def rtp(self, track: int, packet: bytes) -> None: ...
     def rtcp(self, track: int, packet: bytes) -> None: ...
 
@@ -176,7 +179,7 @@ class Playback:
             if not self.cursor.advance(loop=self.camera.loop):
                 break
         await self.sink.flush()
-        await self.clock.sleep(_GOODBYE_DELAY_S)
+        await self.clock.sleep(self.sink.goodbye_delay_s)
         for track, state in self._states.items():
             self.sink.rtcp(track, goodbye(state.ssrc))
         await self.sink.flush()

@@ -13,6 +13,8 @@ _MAX_UNSENT_BYTES = 1 << 20  # a client that reads this slowly makes the playbac
 class InterleavedSink:
     """RTP over the RTSP connection (RFC 2326 section 10.12). One write per flush, so few system calls."""
 
+    goodbye_delay_s = 0.0  # all comes in the order in which it was sent
+
     def __init__(self, writer: asyncio.StreamWriter, channels: Mapping[int, tuple[int, int]]) -> None:
         self._writer, self._channels = writer, channels
         self._pieces: list[bytes] = []
@@ -40,6 +42,8 @@ class InterleavedSink:
 
 class UdpSink:
     """RTP and RTCP as datagrams to the ports that each track's SETUP named."""
+
+    goodbye_delay_s = 5.0  # BYE comes in at another port, which readers look at first, also those who are late
 
     def __init__(
         self,
