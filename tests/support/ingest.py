@@ -55,7 +55,7 @@ class Received:
         await self.until(lambda r: any(s.channel == channel and s.state is ChannelState.ONLINE for s in r.statuses))
 
     async def failed(self, channel: str = "cam") -> ChannelStatus:
-        """Wait until a channel is offline; its status."""
+        """Wait until a channel is offline; its status. It must stay so: a state that ends at once may never be published."""
         await self.until(lambda r: any(s.channel == channel and s.state is ChannelState.OFFLINE for s in r.statuses))
         return next(s for s in self.statuses if s.channel == channel and s.state is ChannelState.OFFLINE)
 
@@ -100,7 +100,8 @@ async def ingest(
     bus = EmbeddedBus(clock)
     with tempfile.TemporaryDirectory() as scratch:
         folder = data_dir or Path(scratch)
-        service = create(Runtime(site, bus, clock, folder, Reporter(bus.producer, clock, "device")))
+        reporter = Reporter(bus.producer, clock, "device")
+        service = create(Runtime(site, bus, clock, folder, reporter))
         received = Received(service)
         if take:
             received.taking.set()
@@ -132,6 +133,7 @@ async def ingest(
             yield received
         finally:
             await service.stop()
+            await reporter.stop()
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)

@@ -91,14 +91,14 @@ def camera_simulator(*specs: CameraSpec, tls: ssl.SSLContext | None = None, port
     try:
         for spec in specs:
             handle.add(spec)
-        asyncio.run_coroutine_threadsafe(simulator.start(), loop).result(30)
+        asyncio.run_coroutine_threadsafe(simulator.start(), loop).result(60)
         try:
             yield handle
         finally:
-            asyncio.run_coroutine_threadsafe(simulator.stop(), loop).result(30)
+            asyncio.run_coroutine_threadsafe(simulator.stop(), loop).result(60)
     finally:
         loop.call_soon_threadsafe(loop.stop)
-        thread.join(30)
+        thread.join(60)
         loop.close()
 
 
@@ -153,7 +153,7 @@ def gst_rtsp_server(
         finally:
             process.terminate()
             try:
-                process.wait(10)
+                process.wait(60)
             except subprocess.TimeoutExpired:
                 process.kill()
 
