@@ -50,8 +50,7 @@ from shared.supervise import Supervisor
 log = structlog.get_logger(__name__)
 
 DATABASE = "catalogue"
-_DRAIN_S = 10.0
-_HOUSEKEEPING_S, _LOOK_AGAIN_S = 5.0, 300.0
+_DRAIN_S, _HOUSEKEEPING_S, _LOOK_AGAIN_S = 10.0, 5.0, 300.0
 #: How long `start` waits to be ready: what is started after it finds it so, unless something is away.
 _GRACE_S = 5.0
 _BACKOFF_S, _BACKOFF_MAX_S = 0.5, 15.0
@@ -135,6 +134,7 @@ class StorageService:
         self.buckets.know_rows(self._ledger.by_bucket())
         await self._reach.begin()
         with disk.errors_mapped(self._layout.open_dir):
+            await self._cleaner.take_ballast()
             repair = await Reconciler(self._layout, self.catalogue, self.buckets, self._archive).run()
         if repair != Repair():
             self._ledger.load(await self.catalogue.usage())  # rows are others now

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
+from services.storage.adapters import disk
+from services.storage.adapters.layout import Layout
 from shared.messages import EventMessage, EventPhase
 from shared.topics import EVENTS
 from tests.support.segments import Feed, payloads
-from tests.support.small_disk import mounted
-from tests.support.storing import next_of, site, storing
+from tests.support.small_disk import fill, mounted
+from tests.support.storing import MIB, next_of, site, storing, until
 
 pytestmark = pytest.mark.integration
 
@@ -59,3 +62,33 @@ async def test_stopping_on_a_full_disk_and_going_on_when_there_is_room(small_dis
         await next_of(events, full(EventPhase.ENDED))
         assert sum(r["frames"] for r in await store.recordings()) == 120
     assert await store.check() == []
+
+
+async def test_overwriting_goes_on_where_somebody_else_takes_the_last_of_the_room(tmp_path: Path) -> None:
+    """The catalogue cannot record what is deleted, but for the reserve, which is there before the first segment is."""
+    pool = payloads(4, gop=10, size=(640, 360), kbit=8000)
+    with mounted(tmp_path / "disk", 48) as folder:
+        async with storing(folder, site("door", storage={"file_s": 4, "sweep_every_s": 3600})) as store:
+            assert Layout(folder).ballast.exists()
+            feed = Feed(pool=pool, size=(640, 360))
+            await store.keep(*feed.take(12))
+
+            async def closed() -> bool:
+                return sum(not r["open"] for r in await store.recordings()) == 2
+
+            await until(closed, "what can be deleted is closed")
+            fill(folder / "something-else")
+            await store.keep(*feed.take(4))
+            recordings = await store.recordings()
+            assert recordings[-1]["end_ns"] == feed.at_ns
+            assert recordings[0]["start_ns"] > feed.made[0].start_ns
+        assert await store.check() == []
+
+
+def test_what_does_not_fit_leaves_the_room_that_it_found(small_disk: Path) -> None:
+    path = small_disk / "door" / "file.mp4"
+    disk.append(path, 0, [bytes(MIB)])
+    with pytest.raises(OSError) as full:  # noqa: PT011  # its number says which
+        disk.append(path, MIB, [bytes(MIB)] * 30)
+    assert full.value.errno == errno.ENOSPC
+    assert path.stat().st_size == MIB

@@ -133,16 +133,25 @@ class Cleaner:
 
         Raises:
             ObjectStoreError: they do not, and a bucket refused to delete.
+            StorageFull: the catalogue has no room to record what is deleted, nor a reserve.
         """
         async with self._lock:
             if disk_is_full:
                 await asyncio.to_thread(disk.give_ballast, self._layout.ballast)
-            refused = await self._finish_deletes()
-            freed = await self._clean(need_bytes, self.limits, refused, disk_is_full=disk_is_full)
-            enough = freed > 0 if disk_is_full else await self.has_room(need_bytes)
-            if not enough:
-                refused.tell()
-            return enough
+            try:
+                return await self._make_room(need_bytes, disk_is_full=disk_is_full)
+            except StorageFull:  # whoever else took the last of the room
+                if not await asyncio.to_thread(disk.give_ballast, self._layout.ballast):
+                    raise
+            return await self._make_room(need_bytes, disk_is_full=disk_is_full)
+
+    async def _make_room(self, need_bytes: int, *, disk_is_full: bool) -> bool:
+        refused = await self._finish_deletes()
+        freed = await self._clean(need_bytes, self.limits, refused, disk_is_full=disk_is_full)
+        enough = freed > 0 if disk_is_full else await self.has_room(need_bytes)
+        if not enough:
+            refused.tell()
+        return enough
 
     async def sweep(self) -> None:
         """Finish half deletes, then keep head room, quotas and expiry. Tells when it cannot."""
@@ -183,9 +192,9 @@ class Cleaner:
             self._notices.clear("storage.low")
 
     async def take_ballast(self) -> None:
-        """Lay the reserve by again, when there is room."""
+        """Lay the reserve by, where that takes none of what is to be left free."""
         space = await self.space()
-        if not shortfall(space, self.limits, headroom(space, self.limits)):
+        if not shortfall(space, self.limits, max(headroom(space, self.limits), disk.BALLAST_BYTES)).disk_bytes:
             await asyncio.to_thread(disk.take_ballast, self._layout.ballast)
 
     async def _finish_deletes(self) -> _Refused:

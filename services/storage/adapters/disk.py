@@ -7,7 +7,7 @@ import hashlib
 import mmap
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +20,8 @@ from shared.domain.errors import StorageFull, VedetteError
 
 #: Buffers of one writev (Linux takes 1024).
 _VECTOR = 512
-_BALLAST_BYTES = 4 * MIB
+#: A reserve for the catalogue, see `take_ballast`.
+BALLAST_BYTES = 4 * MIB
 #: What a full disk, quota or file size limit says.
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -59,11 +60,13 @@ def sync_folder(folder: Path) -> None:
 def append(path: Path, at: int, buffers: Sequence[Buffer]) -> None:
     """Write `buffers` one after the other at byte `at`, and make them durable. At 0 the file is made anew.
 
-    What an attempt that failed left behind `at` is written over.
+    What an attempt that failed left behind `at` is written over. One that finds the disk full leaves nothing: the catalogue needs the
+    room that it had begun to take, to record what is deleted for it.
 
     Raises:
         OSError: nothing behind `at` is to be trusted then.
     """
+    end = at
     if at == 0:
         make_folders(path.parent)
     flags = os.O_WRONLY | os.O_CLOEXEC | (os.O_CREAT | os.O_TRUNC if at == 0 else 0)
@@ -78,6 +81,11 @@ def append(path: Path, at: int, buffers: Sequence[Buffer]) -> None:
             if written:
                 waiting[0] = waiting[0][written:]
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno in FULL:
+            with suppress(OSError):
+                os.ftruncate(descriptor, end)
+        raise
     finally:
         os.close(descriptor)
     if flags & os.O_CREAT:
@@ -168,13 +176,18 @@ def take_ballast(path: Path) -> None:
     if not path.exists():
         try:
             with path.open("wb") as file:
-                os.posix_fallocate(file.fileno(), 0, _BALLAST_BYTES)
+                os.posix_fallocate(file.fileno(), 0, BALLAST_BYTES)
         except OSError:  # no room for it now; the cleaner asks again
             path.unlink(missing_ok=True)
 
 
-def give_ballast(path: Path) -> None:
-    path.unlink(missing_ok=True)
+def give_ballast(path: Path) -> bool:
+    """Whether there was any."""
+    try:
+        path.unlink()
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def sha256_of(path: Path) -> str:
