@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 import socket
-import subprocess
-import sys
 import threading
-import time
 from collections import deque
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
-from typing import IO
 
 import av
 import numpy as np
 import pytest
 from av.video.stream import VideoStream
 
-from services.cli.demo.faults import CloseConnections, PacketLoss, SenderClockOffset, Silence, SwitchSource, TimestampJump
+from services.cli.demo.faults import (
+    CloseConnections,
+    PacketLoss,
+    Refuse,
+    Resume,
+    SenderClockOffset,
+    Silence,
+    SwitchSource,
+    TimestampJump,
+)
 from services.cli.demo.rtsp_auth import Credentials
 from services.cli.demo.simulated import CameraSpec
 from services.ingest.adapters.camera import Camera, Opening
@@ -36,7 +40,6 @@ from shared.obs.metrics import REGISTRY
 from tests.support.clips import make_clip
 from tests.support.clocks import SetClock
 from tests.support.ingest import channel, gapless, ingest, play
-from tests.support.ports import free_port
 from tests.support.rtsp import camera_simulator
 from tests.support.small_disk import fill, mounted
 from tests.support.waiting import until
@@ -56,13 +59,15 @@ async def test_bad_cameras_say_what_is_wrong_and_harm_no_other(tmp_path: Path, c
     empty = tmp_path / "empty.mp4"
     empty.touch()
     spec = CameraSpec("/cam", clip, credentials=Credentials("admin", PASSWORD))
-    with camera_simulator(spec, CameraSpec("/good", clip)) as camera:
+    with camera_simulator(spec, CameraSpec("/good", clip)) as camera, socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))  # nobody listens there, and nobody else gets it
         url = camera.url("/cam", with_credentials=False)
         bad = {
             "auth": (channel("auth", 2, url, user="admin", password="wrong-password"), "CameraAuthError", "password"),
             "path": (channel("path", 3, camera.url("/good").replace("/good", "/nothing")), "CameraNotFound", "no such stream"),
-            "port": (channel("port", 4, f"rtsp://127.0.0.1:{free_port()}/x"), "CameraUnreachable", "refused"),
-            "host": (channel("host", 5, "rtsp://camera.invalid/x"), "CameraUnreachable", "cannot be reached"),
+            "port": (channel("port", 4, f"rtsp://127.0.0.1:{closed.getsockname()[1]}/x"), "CameraUnreachable", "refused"),
+            # Longer than a name may be, so that no name server is asked, which might take its time.
+            "host": (channel("host", 5, f"rtsp://{'camera' * 11}.invalid/x"), "CameraUnreachable", "cannot be reached"),
             "file": (channel("file", 6, (tmp_path / "none.mp4").as_uri()), "CameraNotFound", "no such file"),
             "empty": (channel("empty", 7, empty.as_uri()), "CameraStreamError", "empty"),
         }
@@ -116,10 +121,12 @@ async def test_a_camera_that_goes_away_comes_back(clip: Path) -> None:
     with camera_simulator(CameraSpec("/cam", clip)) as camera:
         async with ingest(channel("cam", 1, camera.url("/cam"))) as received:
             await received.until(lambda r: len(r.segments) >= 1)
+            camera.apply("/cam", Refuse())
             camera.apply("/cam", CloseConnections())
             await received.failed()
+            camera.apply("/cam", Resume())
             await received.until(lambda r: any(s.discontinuity is Discontinuity.RECONNECT for s in r.segments))
-            back = received.segments[-1]
+            back = next(s for s in received.segments if s.discontinuity is Discontinuity.RECONNECT)
             assert back.session != received.segments[0].session
             assert back.sequence == 0
             await received.until(lambda r: (s := r.state("cam")) is not None and s.state is ChannelState.ONLINE and s.reconnects == 1)
@@ -127,12 +134,13 @@ async def test_a_camera_that_goes_away_comes_back(clip: Path) -> None:
 
 async def test_silence_longer_than_the_time_out_is_a_lost_connection(clip: Path) -> None:
     with camera_simulator(CameraSpec("/cam", clip)) as camera:
-        async with ingest(channel("cam", 1, camera.url("/cam")), read_timeout_s=1) as received:
+        setup = channel("cam", 1, camera.url("/cam"))
+        async with ingest(setup, read_timeout_s=2, reconnect_min_s=5, reconnect_max_s=5) as received:
             await received.until(lambda r: len(r.segments) >= 1)
-            camera.apply("/cam", Silence(3))
-            status = await received.failed()
-            assert status.error == "CameraUnreachable"
-            assert "nothing came" in status.reason
+            camera.apply("/cam", Silence())
+            await received.until(lambda r: any("nothing came" in s.reason for s in r.statuses))
+            status = next(s for s in received.statuses if "nothing came" in s.reason)
+            assert (status.state, status.error) == (ChannelState.OFFLINE, "CameraUnreachable")
 
 
 async def test_lost_packets_are_not_recorded_as_broken_pictures(tmp_path: Path, clip: Path) -> None:
@@ -199,7 +207,7 @@ async def test_a_camera_with_a_wrong_clock_is_recorded_by_ours(clip: Path) -> No
         started_ns = SystemClock().now_ns()
         async with ingest(channel("cam", 1, camera.url("/cam"))) as received:
             await received.until(lambda r: len(r.segments) >= 3)
-            assert abs(received.segments[0].start_ns - started_ns) < seconds_to_ns(10)
+            assert started_ns <= received.segments[0].start_ns <= SystemClock().now_ns()
             assert gapless(received.segments)
 
 
@@ -208,7 +216,7 @@ async def test_our_clock_being_set_begins_a_new_segment_and_is_told(clip: Path) 
     async with ingest(channel("cam", 1, clip.as_uri()), channel("two", 2, clip.as_uri()), clock=clock) as received:
         await received.until(lambda r: len(r.of("cam")) >= 1)
         clock.set_by_ns = seconds_to_ns(-3600)
-        await received.until(lambda r: any(s.discontinuity is Discontinuity.CLOCK_JUMP for s in r.of("cam")))
+        await received.until(lambda r: {s.channel for s in r.segments if s.discontinuity is Discontinuity.CLOCK_JUMP} == {"cam", "two"})
         jumped = next(s for s in received.of("cam") if s.discontinuity is Discontinuity.CLOCK_JUMP)
         before = received.of("cam")[received.of("cam").index(jumped) - 1]
         assert before.end_ns - jumped.start_ns == pytest.approx(seconds_to_ns(3600), rel=0.01)
@@ -251,7 +259,7 @@ async def test_a_full_spool_refuses_the_newest_and_hands_the_rest_over_in_order(
     clip = make_noise(tmp_path / "noise.mp4", seconds=2)
     limit = 16 * 1024 * 1024
     async with ingest(channel("cam", 1, clip.as_uri()), spool_max_bytes=limit, take=False) as received:
-        await received.until(lambda r: any(e.source == "spool.full" for e in r.events), 40)
+        await received.until(lambda r: any(e.source == "spool.full" for e in r.events))
         status = received.service.statuses()[0]
         assert status.lost_segments >= 1
         assert status.spool_bytes <= limit
@@ -274,7 +282,7 @@ async def test_recording_begins_without_a_bus_and_is_handed_over_in_order_when_i
         assert received.service.health().ok
         assert not received.segments
         comes.set()
-        await received.until(lambda r: len(r.segments) >= 4, 40)
+        await received.until(lambda r: len(r.segments) >= 4)
         assert gapless(received.segments)
         assert received.segments[0].sequence == 0
         await received.until(lambda r: (s := r.state("off")) is not None and s.state is ChannelState.DISABLED)
@@ -314,8 +322,9 @@ async def test_a_waiting_file_of_another_version_is_set_aside_and_the_next_is_ha
         assert {event.source for event in received.events} == {"spool.unreadable"}
         assert "frames" in received.events[0].message
         assert received.service.health().ok
+        left = [oldest.with_suffix(".bad").name]
+        await until(lambda: [path.name for path in (tmp_path / "spool" / "cam").iterdir()] == left, "all else is handed over")
     assert REGISTRY.get_sample_value("vedette_ingest_spool_set_aside_total", {"channel": "cam"}) == before + 1
-    assert [path.name for path in (tmp_path / "spool" / "cam").iterdir()] == [oldest.with_suffix(".bad").name]
 
 
 async def test_a_spool_that_cannot_be_made_stops_the_start_with_a_clear_message(tmp_path: Path, clip: Path) -> None:
@@ -345,65 +354,13 @@ async def test_what_waits_is_handed_over_after_a_restart(tmp_path: Path, clip: P
         assert gapless(received.segments)
 
 
-CRASHING = """
-import asyncio, sys
-from pathlib import Path
-from tests.support.ingest import channel, ingest
-async def main():
-    setups = [channel(f"cam{n}", n, sys.argv[2]) for n in (1, 2)]
-    async with ingest(*setups, data_dir=Path(sys.argv[1]), take=False) as received:
-        await received.until(lambda r: {f.channel for f in r.frames} >= {"cam1", "cam2"})
-        print("running", flush=True)
-        await received.until(lambda r: False, 60)
-asyncio.run(main())
-"""
-
-
-def read_until_closed(lines: IO[str] | None, running: threading.Event) -> None:
-    """Take all that a process prints, so that it never waits for its pipe; its log may come before `running`."""
-    assert lines is not None
-    for line in lines:
-        if line.strip() == "running":
-            running.set()
-
-
-@pytest.mark.parametrize("wait_s", [0.3, 1.15, 2.0])
-def test_kill_9_loses_at_most_the_open_group_of_pictures(tmp_path: Path, clip: Path, wait_s: float) -> None:
-    arguments = [sys.executable, "-c", CRASHING, str(tmp_path), clip.as_uri()]
-    with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2], env=os.environ) as process:
-        running = threading.Event()
-        reader = threading.Thread(target=read_until_closed, args=(process.stdout, running))
-        reader.start()
-        started = running.wait(60)
-        begun = time.monotonic()
-        time.sleep(wait_s)  # a moment at random: there is nothing to wait for
-        process.send_signal(signal.SIGKILL)
-        process.wait(10)
-        ran_s = time.monotonic() - begun
-        reader.join(10)
-    assert started
-    spool = Spool(tmp_path / "spool", 1 << 30)
-    spool.open()
-    assert not list((tmp_path / "spool").rglob("*.part"))
-    for name in ("cam1", "cam2"):
-        number, frames, last = -1, 0, None
-        while (entry := spool.next_after(name, number)) is not None:
-            segment = spool.load(entry)
-            number = entry.number
-            seen = play(segment.payload, tmp_path)
-            assert seen.pictures == segment.frames
-            assert last is None or segment.start_ns == last.end_ns
-            frames, last = frames + segment.frames, segment
-        assert frames >= ran_s * FPS - FPS - 5  # a group of ten, and what was on its way
-
-
 @pytest.mark.parametrize("frames", [1, 2, 5])
 def test_a_stream_that_ends_at_once_has_ended_and_no_more(tmp_path: Path, frames: int) -> None:
     """Its first frames have no decoding time yet."""
     clip = make_clip(tmp_path / "clip.mp4", seconds=frames / 10, fps=10)
     with camera_simulator(CameraSpec("/cam", clip, loop=False)) as simulated:
         config = StreamConfig(url=simulated.url("/cam", with_credentials=False))
-        camera = Camera(Opening(config, False, 5, 5, SystemClock(), threading.Event()))
+        camera = Camera(Opening(config, False, 60, 60, SystemClock(), threading.Event()))
         try:
             with pytest.raises(CameraError, match="ended"):
                 deque(camera.packets(), maxlen=0)
