@@ -17,7 +17,7 @@ from tests.support.rtsp import camera_simulator
 from tests.support.waiting import until
 
 SECONDS, FPS = 8.0, 10
-SETTINGS: dict[str, Any] = {"segment_s": 1, "reconnect_min_s": 30, "reconnect_max_s": 30, "status_every_s": 0.5}
+SETTINGS: dict[str, Any] = {"segment_s": 1, "reconnect_min_s": 60, "reconnect_max_s": 60, "status_every_s": 0.5}
 
 
 def site(*channels: dict[str, Any], **more: Any) -> SiteConfig:
@@ -30,7 +30,7 @@ async def test_a_camera_that_is_not_concerned_has_no_gap(tmp_path: Path) -> None
     with camera_simulator(*(CameraSpec(f"/{name}", clip, loop=False) for name in ("kept", "changed", "added"))) as camera:
         kept, changed = channel("kept", 1, camera.url("/kept")), channel("changed", 2, camera.url("/changed"))
         added = channel("added", 3, camera.url("/added"))
-        async with ingest(kept, changed, **SETTINGS) as received:
+        async with ingest(kept, changed, data_dir=tmp_path, **SETTINGS) as received:
             await received.until(lambda r: bool(r.of("kept") and r.of("changed")))
             renamed = kept | {"name": "Gate", "rules": [{"id": "line", "kind": "smd"}], "recording": {"keep_days": 3}}
             await received.service.reconfigure(site(renamed, changed | {"audio": "off"}, added))
@@ -38,17 +38,19 @@ async def test_a_camera_that_is_not_concerned_has_no_gap(tmp_path: Path) -> None
 
             await received.service.reconfigure(site(renamed, added, changed | {"enabled": False}))
             await received.until(lambda r: r.state("changed") is not None and r.state("changed").state is ChannelState.DISABLED)  # type: ignore[union-attr]  # not None, as asked before
-            await received.until(lambda r: sum(segment.frames for segment in r.of("added")) >= SECONDS * FPS)
+            await received.until(lambda r: all(sum(s.frames for s in r.of(name)) >= SECONDS * FPS for name in ("kept", "added")))
             for name in ("kept", "added"):
                 segments = received.of(name)
                 assert sum(segment.frames for segment in segments) == SECONDS * FPS
                 assert gapless(segments)
                 assert len({segment.session for segment in segments}) == 1
-            frames_of_changed = len(received.of("changed"))
+            waiting = tmp_path / "spool" / "changed"
+            await until(lambda: not list(waiting.iterdir()), "what was recorded is handed over")
+            segments_of_changed = len(received.of("changed"))
 
             await received.service.reconfigure(site(renamed))
             await received.until(lambda r: r.state("added") is not None and r.state("added").state is ChannelState.DISABLED)  # type: ignore[union-attr]  # as above
-            assert len(received.of("changed")) == frames_of_changed
+            assert len(received.of("changed")) == segments_of_changed
             health = received.service.health()
             assert health.ok
             assert health.details["channels"] == 1
