@@ -1,6 +1,7 @@
 """The simulator against independent clients: ffprobe (Debian's FFmpeg), PyAV (its own FFmpeg), and raw RTSP."""
 
 import asyncio
+import contextlib
 import shutil
 import ssl
 import struct
@@ -37,7 +38,7 @@ def probe(url: str, transport: str = "tcp") -> tuple[int, dict[str, int], str]:
     """Exit status, packets per codec as ffprobe counts them, and its errors."""
     wanted = ["-count_packets", "-show_entries", "stream=codec_name,nb_read_packets", "-of", "csv=p=0"]
     command = ["ffprobe", "-v", "error", "-rtsp_transport", transport, *wanted, url]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    result = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     counts = dict(line.split(",")[:2] for line in result.stdout.split())
     return result.returncode, {codec: int(count) for codec, count in counts.items()}, result.stderr
 
@@ -142,20 +143,27 @@ async def test_a_udp_session_that_is_not_kept_alive_ends(clips: dict[str, Path])
         own_ports = [transport.get_extra_info("sockname")[1] for transport in simulator.udp]
         transport = f"RTP/AVP;unicast;client_port={own_ports[0]}-{own_ports[1]}"  # nobody else listens there
         writer.write(f"SETUP rtsp://h/cam1/trackID=0 RTSP/1.0\r\nCSeq: 1\r\nTransport: {transport}\r\n\r\n".encode())
-        answer = (await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)).decode()
+        answer = (await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 60)).decode()
         session = answer.partition("Session: ")[2].partition(";")[0]
         writer.write(f"PLAY rtsp://h/cam1 RTSP/1.0\r\nCSeq: 2\r\nSession: {session}\r\n\r\n".encode())
-        await asyncio.wait_for(reader.read(), 30)  # the answer, then the end
+        await asyncio.wait_for(reader.read(), 60)  # the answer, then the end
         assert simulator.stats("/cam1").playing == 0
         assert simulator.stats("/cam1").video_frames_sent > 0
-        writer.close()
+        await hang_up(writer)
 
 
 def test_a_machine_without_gstreamer_is_told_what_to_install() -> None:
     # the project's own interpreter has no `gi`
-    result = subprocess.run([sys.executable, str(GST_SERVER), "{}"], capture_output=True, text=True, timeout=30, check=False)
+    result = subprocess.run([sys.executable, str(GST_SERVER), "{}"], capture_output=True, text=True, timeout=120, check=False)
     assert result.returncode == 3
     assert "apt-get install python3-gi" in result.stderr
+
+
+async def hang_up(writer: asyncio.StreamWriter) -> None:
+    """And wait for the socket to be closed, so that nothing warns of it later."""
+    writer.close()
+    with contextlib.suppress(OSError):
+        await writer.wait_closed()
 
 
 async def _ask(port: int, text: str, tls: ssl.SSLContext | None = None) -> list[str]:
@@ -163,8 +171,8 @@ async def _ask(port: int, text: str, tls: ssl.SSLContext | None = None) -> list[
     reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=tls)
     writer.write(text.replace("\n", "\r\n").encode())
     writer.write(b"STOP\r\n\r\n")  # no RTSP: answered by 400 and a hang-up, so that the read has an end
-    data = await asyncio.wait_for(reader.read(), 10)
-    writer.close()
+    data = await asyncio.wait_for(reader.read(), 60)
+    await hang_up(writer)
     return [line.split(" ")[1] for line in data.decode("utf-8", "replace").split("\r\n") if line.startswith("RTSP/1.0")][:-1]
 
 

@@ -42,7 +42,7 @@ def camera(clip: Path) -> Iterator[SimulatorThread]:
 
 
 def _open(simulator: SimulatorThread) -> InputContainer:
-    return av.open(simulator.url("/cam1"), options={"rtsp_transport": "tcp"}, timeout=10)
+    return av.open(simulator.url("/cam1"), options={"rtsp_transport": "tcp"}, timeout=60)
 
 
 def _times(stream: InputContainer, count: int) -> list[int]:
@@ -109,7 +109,7 @@ def test_corrupt_packets_arrive_corrupt(clip: Path) -> None:
     script = (ScriptedFault(0.3, PacketLoss(corrupt_share=0.5, seed=1)),)
     with camera_simulator(CameraSpec("/cam1", clip, loop=False, speed=4.0, script=script)) as simulator:
         command = ["ffmpeg", "-v", "error", "-rtsp_transport", "tcp", "-i", simulator.url("/cam1"), "-f", "null", "-"]
-        errors = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False).stderr
+        errors = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False).stderr
         (client,) = simulator.wait_until("/cam1", lambda stats: stats.playing == 0).clients
     assert client.packets_corrupted > 5
     assert client.packets_dropped == 0
@@ -195,7 +195,7 @@ def test_the_port_closes_and_opens_again(camera: SimulatorThread) -> None:
     with _open(camera):
         camera.stop_listening()
         with pytest.raises(ConnectionRefusedError):
-            socket.create_connection(("127.0.0.1", camera.port), timeout=5)
+            socket.create_connection(("127.0.0.1", camera.port), timeout=60)
         camera.wait_until("/cam1", lambda stats: stats.playing == 0)
     camera.listen()
     with _open(camera):
