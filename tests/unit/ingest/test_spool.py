@@ -49,7 +49,7 @@ def test_a_segment_that_cannot_be_begun_leaves_nothing_behind(disk: Path) -> Non
     for _ in range(3):
         with pytest.raises(StorageFull):
             spool.create("cam", HEADER)
-    assert descriptors() == before
+    assert descriptors() <= before  # others may have been closed meanwhile
     assert not list((disk / "spool").rglob("*.part"))
     assert spool.used_bytes == 0
     (disk / "filler").unlink()
