@@ -12,7 +12,7 @@ from shared.bus.embedded import EmbeddedBus
 from shared.domain.clock import SystemClock
 from shared.domain.errors import BusUnavailable
 from shared.topics import ALL, OnFull
-from tests.contract.bus_contract import BusContract, Topics, event, frame, ids, positions, read, segment
+from tests.contract.bus_contract import DEADLINE_S, BusContract, Topics, event, frame, ids, positions, read, segment
 
 
 @pytest.fixture
@@ -51,11 +51,11 @@ async def test_a_full_blocking_partition_makes_its_writers_wait_in_order_and_no_
     writers = [asyncio.create_task(bus.publish(topic, event(0, n))) for n in range(6)]
     await spin()
     assert [writer.done() for writer in writers] == [True] * 3 + [False] * 3
-    await asyncio.wait_for(bus.publish(topic, event(1, "other partition")), 1)
+    await asyncio.wait_for(bus.publish(topic, event(1, "other partition")), DEADLINE_S)
     records = await read(consumer, 4)
     assert not writers[3].done()  # reading makes no room: only a commit does
     await consumer.commit(positions(records)[:1])
-    await asyncio.wait_for(writers[3], 1)
+    await asyncio.wait_for(writers[3], DEADLINE_S)
     assert not writers[4].done()
     await consumer.commit(positions(records))
     await asyncio.gather(*writers)
@@ -70,13 +70,13 @@ async def test_payload_bytes_are_bounded_too(bus: EmbeddedBus, topics: Topics) -
     await spin()
     assert not late.done()
     await consumer.commit(positions(await read(consumer, 1)))
-    await asyncio.wait_for(late, 1)
+    await asyncio.wait_for(late, DEADLINE_S)
 
 
 async def test_one_message_larger_than_the_capacity_passes_alone(bus: EmbeddedBus, topics: Topics) -> None:
     topic = replace(topics.segments, capacity_bytes=100)
     consumer = await bus.consumer([topic], group="g")
-    await asyncio.wait_for(bus.publish(topic, segment(0, bytes(5000))), 1)
+    await asyncio.wait_for(bus.publish(topic, segment(0, bytes(5000))), DEADLINE_S)
     assert len(await read(consumer, 1)) == 1
 
 
@@ -90,7 +90,7 @@ async def test_a_writer_that_was_cancelled_leaves_no_message(bus: EmbeddedBus, t
     cancelled.cancel()
     await spin()
     await consumer.commit(positions(await read(consumer, 1)))
-    await asyncio.wait_for(waits, 1)
+    await asyncio.wait_for(waits, DEADLINE_S)
     assert ids(await read(consumer, 1)) == ["c"]
 
 
@@ -101,7 +101,7 @@ async def test_a_slow_group_skips_in_a_dropping_topic_and_knows_how_many(bus: Em
         await bus.publish(topic, event(0, n))
     await read(consumer, 2)
     for n in range(3, 20):
-        await asyncio.wait_for(bus.publish(topic, event(0, n)), 1)
+        await asyncio.wait_for(bus.publish(topic, event(0, n)), DEADLINE_S)
     assert ids(await read(consumer, 4)) == ["16", "17", "18", "19"]
     assert consumer.skipped == 14
 
@@ -111,7 +111,7 @@ async def test_a_slow_live_reader_never_blocks_a_writer(bus: EmbeddedBus, topics
     group = await bus.consumer([topic], group="g")
     live = await bus.consumer([topic], group=None)
     for n in range(10):
-        await asyncio.wait_for(bus.publish(topic, event(0, n)), 1)
+        await asyncio.wait_for(bus.publish(topic, event(0, n)), DEADLINE_S)
         await group.commit(positions(await read(group, 1)))
     assert ids(await read(live, 4)) == ["6", "7", "8", "9"]
     assert live.skipped == 6
@@ -129,7 +129,7 @@ async def test_a_live_reader_that_keeps_up_misses_nothing(bus: EmbeddedBus, topi
 async def test_a_blocking_topic_without_any_group_keeps_the_newest_and_blocks_nobody(bus: EmbeddedBus, topics: Topics) -> None:
     topic = replace(topics.events, capacity=5)
     for n in range(100):
-        await asyncio.wait_for(bus.publish(topic, event(0, n)), 1)
+        await asyncio.wait_for(bus.publish(topic, event(0, n)), DEADLINE_S)
     late = await bus.consumer([topic], group="g")
     assert ids(await read(late, 5)) == [str(n) for n in range(95, 100)]
 
@@ -154,7 +154,7 @@ async def test_a_durable_message_is_acknowledged_when_its_groups_committed(bus: 
     records = await read(storage, 1)
     assert not acknowledged.done()
     await storage.commit(positions(records))
-    assert await asyncio.wait_for(acknowledged, 1) == records[0].position
+    assert await asyncio.wait_for(acknowledged, DEADLINE_S) == records[0].position
 
 
 async def test_durable_messages_wait_for_their_group_bounded(bus: EmbeddedBus, topics: Topics) -> None:

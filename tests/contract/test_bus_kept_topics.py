@@ -90,7 +90,7 @@ async def test_who_waits_is_woken_and_live_readers_get_new_letters_only(tmp_path
     bus = await started(tmp_path)
     await bus.publish(DEAD_LETTERS, letter(0))
     consumer = await bus.consumer([DEAD_LETTERS], group=None)
-    waiting = asyncio.create_task(consumer.poll(timeout_s=20))
+    waiting = asyncio.create_task(consumer.poll(timeout_s=60))
     await asyncio.sleep(0)
     await bus.publish(DEAD_LETTERS, letter(1))
     assert given_numbers(await waiting) == [1]

@@ -23,7 +23,7 @@ from tests.support.kafka import KafkaServer
 from tests.support.kafka_bus import connected
 from tests.support.waiting import until
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 
 NUMBER = 1
 LANE = TP(DETECTIONS.name, NUMBER)

@@ -65,6 +65,7 @@ def write_site(site: SiteConfig, folder: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 async def test_killed_at_random_moments_every_event_is_accounted_once(tmp_path: Path) -> None:
     base_ns = SystemClock().now_ns()
     async with receiver() as centre:

@@ -21,7 +21,7 @@ from shared.domain.media import StreamKind
 from shared.messages import AlarmState, ChannelStatus, EventKind, EventMessage, EventPhase
 from shared.messages.media import ChannelState
 from shared.topics import CHANNEL_STATUS
-from tests.support.alarms import Running, running, site_config
+from tests.support.alarms import Running, pass_time, running, site_config
 from tests.support.waiting import until
 
 ONLINE, OFFLINE, CONNECTING, DISABLED = ChannelState.ONLINE, ChannelState.OFFLINE, ChannelState.CONNECTING, ChannelState.DISABLED
@@ -77,7 +77,7 @@ async def test_offline_for_longer_than_the_delay_is_an_alarm_until_it_is_back(tm
         assert alarm.message == "the camera is offline: connection refused"
         await ingest.say(recorder, ONLINE, 30, 35)
         await only_alarm(recorder, live=frozenset())
-        clock.advance(7)
+        await pass_time(clock, 7)
         alarm = await only_alarm(recorder, state=AlarmState.ENDED)
         assert (alarm.end_ns, alarm.hits, alarm.message) == (ingest.ns(30), 1, "the camera is offline: connection refused")
         assert await recorder.problems() == []

@@ -25,7 +25,7 @@ from tests.support.ports import free_ports
 #: That of docker-compose.yml (tests/repo/test_compose.py).
 KAFKA_VERSION = "4.3.1"
 _LOG4J_VERSION = "2.25.4"
-START_S = 120.0
+START_S = 240.0
 STOP_S = 20.0
 
 _POM = f"""<project xmlns="http://maven.apache.org/POM/4.0.0"><modelVersion>4.0.0</modelVersion>
