@@ -30,7 +30,11 @@ GROUP = "storage"
 #: A group: what waits together, so many messages and bytes at the most (one segment is at most 15 MiB).
 _GROUP_RECORDS = 64
 _GROUP_BYTES = 64 * MIB
+#: Of the room that there is in all, a group takes at most this share: more might not fit whatever is deleted.
+_GROUP_SHARE = 4
 _RETRY_MIN_S, _RETRY_MAX_S = 0.5, 5.0
+#: How long a group waits for files that have ended to be closed, and so deletable, before storage is called full.
+_CLOSING_NS = 10 * NS_PER_S
 #: A group in hand for longer than this is a stalled recording.
 STALLED_NS = 30 * NS_PER_S
 
@@ -65,10 +69,14 @@ class Intake:
             await self._ready.wait()
             while True:
                 records = await consumer.poll(max_records=_GROUP_RECORDS, timeout_s=5.0)
-                for group in split(records):
+                for group in split(records, self._group_bytes()):
                     await consumer.commit(await self.take(group))
         finally:
             await consumer.close()
+
+    def _group_bytes(self) -> int:
+        whole = self._cleaner.limits.max_bytes
+        return _GROUP_BYTES if whole is None else min(_GROUP_BYTES, whole // _GROUP_SHARE)
 
     async def take(self, records: Sequence[Record[Message]]) -> list[Position]:
         """Store a group, however long it takes; what may be committed then."""
@@ -111,6 +119,8 @@ class Intake:
             disk_is_full = await self._cleaner.has_room(need)  # by the figures it fits: then the disk knows better
             if await self._cleaner.make_room(need, disk_is_full=disk_is_full):
                 return await self._writer.store(messages)
+            if self._archive.unfinished and self._in_hand_ns() < _CLOSING_NS:
+                return None
             self._archive.ended(await self._writer.end_all())
         except (StorageFull, DiskError, CatalogueError, ObjectStoreError) as error:
             log.warning("no room could be made", error=str(error))
@@ -129,20 +139,23 @@ class Intake:
 
     def check_progress(self) -> bool:
         """Whether recording goes on; tells when it does not."""
-        since_ns = self._in_hand_since_ns
-        stalled = since_ns is not None and self._clock.monotonic_ns() - since_ns > STALLED_NS
+        stalled = self._in_hand_ns() > STALLED_NS
         if stalled:
             self._notices.set("recording.stalled", "segments have waited for half a minute to be stored")
         return not stalled
 
+    def _in_hand_ns(self) -> int:
+        """For how long a group has been in hand; 0: none is."""
+        return 0 if self._in_hand_since_ns is None else self._clock.monotonic_ns() - self._in_hand_since_ns
 
-def split(records: Sequence[Record[Message]]) -> list[list[Record[Message]]]:
-    """Groups of at most `_GROUP_BYTES`, in order."""
+
+def split(records: Sequence[Record[Message]], most_bytes: int) -> list[list[Record[Message]]]:
+    """Groups of at most `most_bytes`, in order; one message may have more."""
     groups: list[list[Record[Message]]] = []
     size = 0
     for record in records:
         added = len(record.message.payload) if isinstance(record.message, SegmentMessage) else 0
-        if not groups or size + added > _GROUP_BYTES:
+        if not groups or size + added > most_bytes:
             groups.append([])
             size = 0
         groups[-1].append(record)

@@ -214,6 +214,21 @@ async def test_overwriting_takes_the_oldest_and_never_a_locked_one(tmp_path: Pat
     assert await store.check() == []
 
 
+async def test_more_than_there_is_room_for_at_once_is_stored_bit_by_bit(tmp_path: Path) -> None:
+    """As after an outage. Files are deleted as fast as they are closed; nobody is told that storage is full."""
+    big = payloads(4, gop=10, size=(640, 360), kbit=8000)
+    async with storing(tmp_path, site("door", storage={"file_s": 4, "max_bytes": 16 * MIB})) as store:
+        told = await store.listen(EVENTS)
+        feed = Feed(pool=big, size=(640, 360))
+        await store.keep(*feed.take(40))
+        recordings = await store.recordings()
+        starts = [r["start_ns"] for r in recordings]
+        assert starts == [starts[0] + n * 4 * NS_PER_S for n in range(len(starts))]
+        assert recordings[-1]["end_ns"] == feed.at_ns
+        assert await told.poll(timeout_s=0) == []
+    assert await store.check() == []
+
+
 async def test_stop_policy_holds_segments_back_until_there_is_room(tmp_path: Path) -> None:
     big = payloads(4, gop=10, size=(640, 360), kbit=8000)
     config = site("door", storage={"file_s": 4, "max_bytes": 16 * MIB, "when_full": "stop"})
