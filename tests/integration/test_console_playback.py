@@ -80,7 +80,7 @@ async def test_a_fresh_alarm_plays_on_as_its_file_grows_and_into_the_next(tmp_pa
             await kept.keep(*feed.take(3))  # the file is 5 s long now, and still open
             await reaches(playing, 3.5)
             assert await playing.get_attribute("data-file") == first
-            await kept.keep(*feed.take(4))  # closes it, begins another
+            await kept.keep(*feed.take(5))  # closes it, begins another: 2 s more also than the first second of it
             await expect(playing).not_to_have_attribute("data-file", str(first))
             await reaches(playing, 1.5)
 
