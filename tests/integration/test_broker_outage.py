@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 
 from services.cli.demo.simulated import CameraSpec
-from services.ingest.adapters.spool import Spool
 from services.ingest.app import IngestService, create
 from services.storage.check import problems
 from shared.bus.kafka import KafkaBus
@@ -144,12 +143,13 @@ async def go_through_an_outage(tmp_path: Path, servers: Servers, outage_s: int) 
                 await until(lambda: enough(5 * FPS), "all cameras are recorded", deadline_s=60)
                 before = await frames()
                 await asyncio.to_thread(servers.kill)
-                await until(lambda: min(spooled(at_ingest).values()) >= outage_s, "footage waits", deadline_s=outage_s * 2 + 30)
+                await until(lambda: min(spooled(at_ingest).values()) >= outage_s, "footage waits", deadline_s=outage_s * 2 + 60)
                 await asyncio.to_thread(servers.restart)
                 await until(lambda: enough(before + outage_s * FPS), "storage has caught up", deadline_s=120)
                 await until(lambda: max(spooled(at_ingest).values()) <= 1, "the spool is empty but for what is live", deadline_s=60)
-            waiting = Spool(at_ingest / "spool", 1 << 30)
-            assert await asyncio.to_thread(waiting.open) == 0  # the end was handed over too
+            # At its stop it hands over what goes quickly; what a busy machine leaves goes at the next start, also without cameras.
+            async with recording(at_ingest, config.model_copy(update={"channels": ()})):
+                await until(lambda: not any(spooled(at_ingest).values()), "the end is handed over too")
             log = await log_by_channel(config.bus)
             wanted: dict[str, int] = {}
             for name in CAMERAS:
