@@ -55,7 +55,7 @@ async def test_every_codec_over_tcp_and_udp(tmp_path: Path, video: str, codec: V
     with camera_simulator(CameraSpec("/cam", clip, loop=False)) as camera:
         url = camera.url("/cam", with_credentials=False)
         async with ingest(
-            channel("cam", 1, url, transport=transport), reconnect_min_s=30, reconnect_max_s=30, read_timeout_s=2
+            channel("cam", 1, url, transport=transport), reconnect_min_s=60, reconnect_max_s=60, read_timeout_s=20
         ) as received:
             await received.failed()  # the file's one pass is over
             await received.until(lambda r: sum(segment.frames for segment in r.segments) >= SECONDS * FPS)
@@ -71,7 +71,7 @@ async def test_sound(tmp_path: Path, audio: str, mode: str, recorded: str | None
     clip = make_clip(tmp_path / "clip.mov", audio=audio, seconds=SECONDS, fps=FPS)
     with camera_simulator(CameraSpec("/cam", clip, loop=False)) as camera:
         setup = channel("cam", 1, camera.url("/cam"), audio=mode)
-        async with ingest(setup, reconnect_min_s=30, reconnect_max_s=30) as received:
+        async with ingest(setup, reconnect_min_s=60, reconnect_max_s=60) as received:
             await received.failed()
             await received.until(lambda r: sum(segment.frames for segment in r.segments) >= SECONDS * FPS)
             check_whole(received, round(SECONDS * FPS), VideoCodec.H264, tmp_path)
@@ -90,7 +90,7 @@ async def test_rtsps(tmp_path: Path, setting: str) -> None:
     with camera_simulator(CameraSpec("/cam", clip, loop=False), tls=server_tls(certificate)) as camera:
         settings: dict[str, dict[str, Any]] = {"verify_tls": {"verify_tls": False}, "ca_file": {"ca_file": str(certificate[0])}}
         setup = channel("cam", 1, camera.url("/cam"), **settings.get(setting, {}))
-        async with ingest(setup, reconnect_min_s=30, reconnect_max_s=30) as received:
+        async with ingest(setup, reconnect_min_s=60, reconnect_max_s=60) as received:
             status = await received.failed()
             if setting == "default":
                 assert status.error == "CameraUnreachable"
@@ -112,13 +112,13 @@ async def test_a_certificate_of_an_own_authority(tmp_path: Path, scheme: str, pl
         named: dict[str, Any] = {"ca_file": str(authority.file)}
         own, site = (named, {}) if place == "stream" else ({}, named)
         setups = [channel("good", 1, good, **own), channel("other", 2, other, **own)]
-        async with ingest(*setups, reconnect_min_s=30, reconnect_max_s=30, **site) as received:
+        async with ingest(*setups, reconnect_min_s=60, reconnect_max_s=60, **site) as received:
             await received.until(lambda r: len(r.of("good")) >= 2)
             status = await received.failed("other")
             assert status.error == "CameraUnreachable"
             assert "certificate is refused: IP address mismatch" in status.reason
             assert not received.of("other")
-        async with ingest(channel("good", 1, good), reconnect_min_s=30, reconnect_max_s=30) as received:
+        async with ingest(channel("good", 1, good), reconnect_min_s=60, reconnect_max_s=60) as received:
             status = await received.failed("good")
             assert status.error == "CameraUnreachable"
             assert "certificate is refused: unable to get local issuer certificate" in status.reason
@@ -141,7 +141,7 @@ async def test_an_independent_server_with_a_digest_account(tmp_path: Path) -> No
     clip = make_clip(tmp_path / "clip.mp4", audio="aac", seconds=SECONDS, fps=FPS)
     with gst_rtsp_server({"/cam": clip}, user="admin", password="p@ss/w:rd") as server:
         setup = channel("cam", 1, server.url("/cam", with_credentials=False), user="admin", password="p@ss/w:rd")
-        async with ingest(setup, reconnect_min_s=30, reconnect_max_s=30) as received:
+        async with ingest(setup, reconnect_min_s=60, reconnect_max_s=60) as received:
             await received.failed()
             await received.until(lambda r: sum(segment.frames for segment in r.segments) >= SECONDS * FPS)
             check_whole(received, round(SECONDS * FPS), VideoCodec.H264, tmp_path)
@@ -181,7 +181,7 @@ def http_server(body: bytes, kind: str, tls: ssl.SSLContext | None = None) -> It
 async def test_mpeg_ts_over_http(tmp_path: Path) -> None:
     clip = make_clip(tmp_path / "clip.ts", audio="aac", seconds=SECONDS, fps=FPS)
     with http_server(clip.read_bytes(), "video/mp2t") as url:
-        async with ingest(channel("cam", 1, url), reconnect_min_s=30, reconnect_max_s=30) as received:
+        async with ingest(channel("cam", 1, url), reconnect_min_s=60, reconnect_max_s=60) as received:
             await received.failed()
             await received.until(lambda r: sum(segment.frames for segment in r.segments) >= SECONDS * FPS)
             segments = received.segments
@@ -195,7 +195,7 @@ async def test_multipart_jpeg_over_http(tmp_path: Path) -> None:
     pictures = [b"\xff\xd8" + part for part in clip.read_bytes().split(b"\xff\xd8")[1:]]
     parts = [b"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n%s\r\n" % (len(p), p) for p in pictures]
     with http_server(b"".join(parts), "multipart/x-mixed-replace;boundary=frame") as url:
-        async with ingest(channel("cam", 1, url), reconnect_min_s=30, reconnect_max_s=30) as received:
+        async with ingest(channel("cam", 1, url), reconnect_min_s=60, reconnect_max_s=60) as received:
             await received.failed()
             await received.until(lambda r: sum(segment.frames for segment in r.segments) >= FPS)
             assert {segment.codec for segment in received.segments} == {VideoCodec.MJPEG}
@@ -213,18 +213,26 @@ async def test_a_file_is_looped_in_real_time(tmp_path: Path) -> None:
 async def test_sampled_frames_carry_capture_times(tmp_path: Path) -> None:
     clip = make_clip(tmp_path / "clip.mp4", seconds=2, fps=FPS, size=(1280, 720))
     async with ingest(channel("cam", 1, clip.as_uri())) as received:
-        await received.until(lambda r: len(r.frames) >= 12 and len(r.segments) >= 2)
-        frames = received.frames[2:]
-        steps = [b.capture_ns - a.capture_ns for a, b in pairwise(frames) if b.sequence == a.sequence + 1]
-        assert steps
-        assert sorted(steps)[len(steps) // 2] == pytest.approx(2e8, abs=3e7)
+        await received.until(lambda r: len(r.frames) >= 12 and len(inside(r)) >= 5)
+        frames = received.frames
+        steps = [(b.capture_ns - a.capture_ns) / 2e8 for a, b in pairwise(frames)]
+        # On the grid of five a second, but for the very first; a machine that is late leaves some out, and counts them.
+        assert steps[1:] == pytest.approx([max(1, round(step)) for step in steps[1:]], rel=0.02)
+        assert sum(round(step) - 1 for step in steps[1:]) <= received.service.statuses()[0].dropped_frames
         assert {(frame.picture.width, frame.picture.height) for frame in frames} == {(640, 360)}
         assert {(frame.source_width, frame.source_height) for frame in frames} == {(1280, 720)}
-        first = received.segments[0]
-        inside = [frame for frame in received.frames if first.start_ns <= frame.capture_ns < first.end_ns]
-        assert inside  # all on the segment's grid of pictures; a machine that is late may have left out the very first
-        pictures = [(frame.capture_ns - first.start_ns) * FPS / 1e9 for frame in inside]
+        pictures = inside(received)  # all on the segments' grid of pictures
         assert pictures == pytest.approx([round(picture) for picture in pictures], abs=0.01)
+
+
+def inside(received: Received) -> list[float]:
+    """Where the frames lie that belong to a segment that was received, in pictures from its start."""
+    return [
+        (frame.capture_ns - segment.start_ns) * FPS / 1e9
+        for segment in received.segments
+        for frame in received.frames
+        if segment.start_ns <= frame.capture_ns < segment.end_ns
+    ]
 
 
 async def test_the_sub_stream_is_analysed_and_the_main_one_recorded(tmp_path: Path) -> None:
@@ -243,7 +251,7 @@ async def test_a_channel_without_analysis_shows_its_key_frames_live(tmp_path: Pa
     with camera_simulator(CameraSpec("/cam", clip)) as camera:
         url = camera.url("/cam") if transport == "rtsp" else clip.as_uri()
         async with ingest(channel("cam", 1, url, **quiet)) as received:
-            await received.until(lambda r: len(r.frames) >= 4 and len(r.segments) >= 4)
+            await received.until(lambda r: len(r.frames) >= 4 and bool(r.segments) and r.segments[-1].start_ns >= r.frames[2].capture_ns)
             assert gapless(received.segments)
             frames = received.frames
             starts = {segment.start_ns for segment in received.segments}
@@ -260,7 +268,7 @@ async def test_live_pictures_of_channels_without_analysis_can_be_switched_off(tm
 
 async def test_probe_tells_what_a_camera_sends(tmp_path: Path) -> None:
     clip = make_clip(tmp_path / "clip.mp4", audio="aac", seconds=3, fps=FPS)
-    with camera_simulator(CameraSpec("/cam", clip)) as camera:
+    with camera_simulator(CameraSpec("/cam", clip, speed=4.0)) as camera:  # so that it has sent enough also when it is late
         report = probe(camera.url("/cam"), seconds=2.5)
     assert (report.codec, report.width, report.height, report.audio_codec) == ("h264", 320, 180, "aac")
     assert report.fps == pytest.approx(FPS, rel=0.1)
