@@ -17,7 +17,7 @@ from tests.support.analytics_victim import Life, frames
 from tests.support.footage import footage
 from tests.support.waiting import until
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
 
 #: Frames: the second person is present in 228-448 and crosses the line at 439; the third in 505-697, crossing at 689.
 LAST = 704
@@ -28,7 +28,7 @@ def killed(data_dir: Path, kill_at: str) -> list[EventMessage]:
     footage("one-by-one-person-detection.mp4")
     weights()
     command = [sys.executable, "-m", "tests.support.analytics_victim", str(data_dir), kill_at]
-    victim = subprocess.run(command, check=False, capture_output=True, cwd=Path(__file__).parents[2], timeout=200)
+    victim = subprocess.run(command, check=False, capture_output=True, cwd=Path(__file__).parents[2], timeout=400)
     assert victim.returncode == -signal.SIGKILL, victim.stderr.decode()
     return [EventMessage.model_validate_json(line) for line in victim.stdout.splitlines() if line.startswith(b"{")]
 

@@ -13,10 +13,10 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from services.analytics.app import AnalyticsService, create
+from services.analytics.app import LOOK_EVERY_S, AnalyticsService, create
 from shared.bus.embedded import EmbeddedBus
 from shared.config.site import SiteConfig
-from shared.domain.clock import NS_PER_S, ManualClock
+from shared.domain.clock import NS_PER_S, ManualClock, seconds_to_ns
 from shared.messages import EventMessage, FrameMessage
 from shared.report import Reporter
 from shared.service import Runtime
@@ -57,7 +57,7 @@ class Life:
     """One life of the service, at the pace of the footage's own time."""
 
     def __init__(self, data_dir: Path, first: int) -> None:
-        self.clock = ManualClock(CAPTURED_NS + first * NS_PER_S // 10)
+        self.clock = ManualClock(CAPTURED_NS + first * NS_PER_S // 10 - seconds_to_ns(LOOK_EVERY_S))
         self.bus = EmbeddedBus(self.clock)
         runtime = Runtime(site(data_dir), self.bus, self.clock, data_dir, Reporter(self.bus.producer, self.clock, "test"))
         self.service: AnalyticsService = create(runtime)
@@ -66,6 +66,8 @@ class Life:
         await self.bus.start()
         await self.service.start()
         await until(lambda: self.service.ready, "the detector is ready", deadline_s=120)
+        self.clock.advance(LOOK_EVERY_S)
+        await until(lambda: self.service.health().details["channels"], "it holds its channel: a frame would meet the claim under way")
 
     async def frame(self, frame: FrameMessage) -> list[EventMessage]:
         self.clock.advance((frame.published_ns - self.clock.now_ns()) / NS_PER_S)
