@@ -143,7 +143,7 @@ async def test_a_damaged_export_in_the_cache_is_made_again(bus: EmbeddedBus, tmp
     analytics = service(bus, tmp_path, SystemClock(), models_dir=str(models), engine=engine)
     await analytics.start()
     try:
-        await until(lambda: analytics.health().ok, "the model is exported again", deadline_s=120)
+        await until(lambda: analytics.health().ok, "the model is exported again", deadline_s=240)
         assert await camera.hear() == []
         assert export.stat().st_size > 1_000_000
     finally:
@@ -152,8 +152,16 @@ async def test_a_damaged_export_in_the_cache_is_made_again(bus: EmbeddedBus, tmp
 
 def exporting(parent: psutil.Process) -> list[psutil.Process]:
     """The process that exports, once it is there, with the one that has started it (servers of other tests are children here as well)."""
-    children = [child for child in parent.children(recursive=True) if "_process" in " ".join(child.cmdline())]
-    return children if any("export_process" in " ".join(child.cmdline()) for child in children) else []
+    children = [child for child in parent.children(recursive=True) if "_process" in command(child)]
+    return children if any("export_process" in command(child) for child in children) else []
+
+
+def command(process: psutil.Process) -> str:
+    """Empty when it has ended meanwhile."""
+    try:
+        return " ".join(process.cmdline())
+    except psutil.NoSuchProcess:
+        return ""
 
 
 def leftovers(models: Path) -> list[str]:
@@ -169,6 +177,7 @@ async def test_stopped_during_the_export_nothing_is_left(bus: EmbeddedBus, tmp_p
     try:
         children = await until(lambda: exporting(psutil.Process()), "the export has begun", deadline_s=60)
         await until(lambda: list(models.rglob("weights.pt")), "it works on its copy")
+        next(child for child in children if "export_process" in command(child)).suspend()  # it takes seconds, and we perhaps more
         assert "preparing the model" in analytics.health().summary
     finally:
         async with asyncio.timeout(60):
@@ -194,7 +203,7 @@ def test_killed_during_the_export_no_process_is_left_and_the_next_export_sweeps(
     with subprocess.Popen([sys.executable, "-c", program, config], cwd=root, env=environment) as process:
         children = asyncio.run(until(lambda: exporting(psutil.Process(process.pid)), "the export has begun", deadline_s=60))
         process.kill()
-    _, alive = psutil.wait_procs(children, timeout=20)
+    _, alive = psutil.wait_procs(children, timeout=60)
     assert alive == []
     assert leftovers(models) == []
 
