@@ -22,7 +22,7 @@ from tests.support.walker import HEIGHT, WIDTH, floor, walker_model
 
 pytestmark = pytest.mark.integration
 
-STALE_S = 4
+STALE_S = 20
 
 
 class Analytics:
@@ -86,7 +86,7 @@ async def test_frames_of_a_recorder_with_another_clock_are_analysed_and_the_cloc
 
 async def test_what_has_waited_is_old_by_the_clock_that_stamped_it(analytics: Analytics) -> None:
     await analytics.frames(3, ahead_s=-30)
-    await analytics.frames(2, ahead_s=-30, waited_s=10)
+    await analytics.frames(2, ahead_s=-30, waited_s=2.5 * STALE_S)
     assert analytics.detail("dropped") == 2, "by this machine's clock they are of the future"
 
 
