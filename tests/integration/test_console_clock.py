@@ -24,8 +24,8 @@ def shifted(seconds: int) -> str:
 async def test_it_goes_by_the_recorders_clock(tmp_path: Path, ahead_s: int) -> None:
     async with stand.running(tmp_path) as s:
         start_ns = s.clock.now_ns() - 90 * NS_PER_S
-        s.answers.recordings.append(stand.recording("r", "gate", start_ns, 120))
-        s.answers.files["r"] = stand.write_mp4(tmp_path / "r.mp4", 120, fps=2)
+        s.answers.recordings.append(stand.recording("r", "gate", start_ns, 400))
+        s.answers.files["r"] = stand.write_mp4(tmp_path / "r.mp4", 400, fps=2)
         async with browsing(s) as page:
             await page.add_init_script(shifted(ahead_s))
             await page.goto(s.console.url)

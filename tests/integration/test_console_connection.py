@@ -5,17 +5,25 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from playwright.async_api import expect
+from playwright.async_api import Page, expect
 
 from services.console.auth import COOKIE
 from shared.config.site import SiteConfig
 from shared.topics import CHANNEL_STATUS
 from tests.support.waiting import until
 from tests.unit.console import stand
-from tests.unit.console.browser import browsing, fails, late, needs_chromium
+from tests.unit.console.browser import browsing, enter, fails, late, needs_chromium
 from tests.unit.console.reconfigured import changed
 
 pytestmark = [pytest.mark.integration, needs_chromium]
+
+
+async def enter_and_read(s: stand.Stand, page: Page, path: str) -> None:
+    """Log in; the page has read this at its start, and again when its socket was open: by itself it reads it no more."""
+    read: list[str] = []
+    page.on("requestfinished", lambda request: read.append(request.url) if path in request.url else None)
+    await enter(s, page)
+    await until(lambda: len(read) >= 2, f"{path} was read twice")
 
 
 async def test_a_person_logs_in_and_out(tmp_path: Path) -> None:
@@ -63,8 +71,8 @@ async def test_a_lost_connection_is_said_and_mended(tmp_path: Path) -> None:
 
 
 async def test_alarms_of_the_time_without_a_connection_are_fetched(tmp_path: Path) -> None:
-    async with stand.running(tmp_path) as s, browsing(s) as page:
-        await expect(page.locator("#alarms")).to_contain_text("No alarms")
+    async with stand.running(tmp_path) as s, browsing(s, log_in=False) as page:
+        await enter_and_read(s, page, "/api/alarms")
         await page.context.set_offline(True)
         for viewer in list(s.console._hub._viewers):  # the network is cut from this side too
             viewer.close(1001)
@@ -87,9 +95,8 @@ async def test_the_connection_waits_for_no_answer(tmp_path: Path) -> None:
 
 
 async def test_a_page_that_lost_something_reads_everything_again(tmp_path: Path) -> None:
-    async with stand.running(tmp_path) as s, browsing(s) as page:
-        await expect(page.locator("#counts .number")).to_have_count(3)
-        await until(lambda: s.console.health().details["pages"], "its socket is open")
+    async with stand.running(tmp_path) as s, browsing(s, log_in=False) as page:
+        await enter_and_read(s, page, "/api/counts")
         s.answers.counts = [{"channel": "gate", "rule": "door", "enter": 7, "leave": 1, "stay": 6, "since_ns": s.clock.now_ns()}]
         for viewer in s.console._hub._viewers:
             viewer.read_again()
