@@ -25,9 +25,12 @@ def free_port() -> int:
 
 
 @contextmanager
-def kept_port() -> Iterator[int]:
-    """A TCP port that nobody listens on, and that nobody else is given until the end; who lets addresses be reused may listen on it."""
+def kept_port(port: int = 0) -> Iterator[int]:
+    """A TCP port that nobody listens on, and that nobody else is given until the end; who lets addresses be reused may listen on it.
+
+    `port`: which; 0: any.
+    """
     with socket.socket() as kept:
         kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        kept.bind(("127.0.0.1", 0))
+        kept.bind(("127.0.0.1", port))
         yield int(kept.getsockname()[1])
