@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from types import FrameType
 from typing import Protocol
 
 import structlog
@@ -112,12 +114,28 @@ class FirstVersion:
             await feed.close()
 
 
-async def follow(running: Running, site: SiteConfig, own: OwnFile, clock: Clock) -> None:
-    """Take every new version, for as long as the process runs. A supervised loop."""
+@contextmanager
+def hangups(*, noted: bool = True) -> Iterator[asyncio.Event]:
+    """While inside, SIGHUP sets the event, also while nobody looks at it yet, or any more. `noted` False: it does what it did before."""
+    asked, loop = asyncio.Event(), asyncio.get_running_loop()
+
+    def handler(_number: int, _frame: FrameType | None) -> None:
+        loop.call_soon_threadsafe(asked.set)
+
+    before = signal.signal(signal.SIGHUP, handler) if noted else None
+    try:
+        yield asked
+    finally:
+        if noted:
+            signal.signal(signal.SIGHUP, before)
+
+
+async def follow(running: Running, site: SiteConfig, own: OwnFile, clock: Clock, asked: asyncio.Event) -> None:
+    """Take every new version, for as long as the process runs. A supervised loop. `asked`: of `hangups`, in one process."""
     if isinstance(site.bus, KafkaBus):
         await _follow_topic(running, site, own, clock)
     else:
-        await _follow_file(running, own)
+        await _follow_file(running, own, asked)
 
 
 async def _follow_topic(running: Running, site: SiteConfig, own: OwnFile, clock: Clock) -> None:
@@ -163,17 +181,12 @@ async def _reconfigure(running: Running, site: SiteConfig, name: str) -> bool:
     return True
 
 
-async def _follow_file(running: Running, own: OwnFile) -> None:
-    """Read the file again at SIGHUP."""
-    asked, loop = asyncio.Event(), asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGHUP, asked.set)
-    try:
-        while True:
-            await asked.wait()
-            asked.clear()
-            own = await _read_again(running, own)
-    finally:
-        loop.remove_signal_handler(signal.SIGHUP)
+async def _follow_file(running: Running, own: OwnFile, asked: asyncio.Event) -> None:
+    """Read the file again whenever somebody has asked for it."""
+    while True:
+        await asked.wait()
+        asked.clear()
+        own = await _read_again(running, own)
 
 
 async def _read_again(running: Running, own: OwnFile) -> OwnFile:

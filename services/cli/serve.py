@@ -11,7 +11,7 @@ from rich.text import Text
 
 from services.cli.announce import announce_alarms, announce_channels, announce_ready
 from services.cli.factory import routers
-from services.cli.following import FirstVersion, OwnFile, follow
+from services.cli.following import FirstVersion, OwnFile, follow, hangups
 from services.cli.output import ERR, say
 from services.cli.share import Share
 from services.cli.stopping import stop_signals
@@ -84,7 +84,8 @@ async def serve(
     Raises:
         VedetteError: a mistake in the configuration, with which nothing can be recorded.
     """
-    with stop_signals(at_once=partial(_warn, "Stopping at once.")) as stop:
+    by_file = own is not None and not isinstance(site.bus, KafkaBus)
+    with stop_signals(at_once=partial(_warn, "Stopping at once.")) as stop, hangups(noted=by_file) as asked:
         wiring, supervisor = Wiring(site, clock, names, share=share), Supervisor(clock)
         inside = await _open_inside(site, wiring, listen, share) if listen is not None else None
         first = FirstVersion(wiring.bus, site, own, clock) if own is not None else None
@@ -96,7 +97,7 @@ async def serve(
             if starting.done():
                 await starting
                 if first is not None:
-                    supervisor.spawn("cli.config", partial(follow, wiring, site, first.own, clock))
+                    supervisor.spawn("cli.config", partial(follow, wiring, site, first.own, clock, asked))
                 say(f"Data:      {wiring.data_dir}")
                 say("Running. Alarms are printed as they happen; Ctrl-C stops.")
                 if limit_s is not None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from services.cli.following import FirstVersion, begin, follow
+from services.cli.following import FirstVersion, begin, follow, hangups
 from services.cli.wiring import Wiring
 from shared.bus.port import Consumer
 from shared.config_feed.feed import ConfigFeed
@@ -38,14 +38,15 @@ async def process(site_file: Path, *, follows: bool = True) -> AsyncIterator[Wir
     site, own = await asyncio.to_thread(begin, site_file)
     wiring, supervisor = Wiring(site, CLOCK, ("ingest",)), Supervisor(CLOCK)
     first = FirstVersion(wiring.bus, site, own, CLOCK)
-    try:
-        await wiring.start(lambda _name, _what: None, first.read)
-        if follows:
-            supervisor.spawn("config", partial(follow, wiring, site, first.own, CLOCK))
-        yield wiring
-    finally:
-        await supervisor.stop()
-        await wiring.stop(lambda _name, _what: None)
+    with hangups() as asked:
+        try:
+            await wiring.start(lambda _name, _what: None, first.read)
+            if follows:
+                supervisor.spawn("config", partial(follow, wiring, site, first.own, CLOCK, asked))
+            yield wiring
+        finally:
+            await supervisor.stop()
+            await wiring.stop(lambda _name, _what: None)
 
 
 async def reads(wiring: Wiring, count: int) -> None:
@@ -125,7 +126,6 @@ async def test_the_file_is_read_again_at_sighup(tmp_path: Path) -> None:
     file.write_text(channels("a"))
     async with process(file) as wiring:
         await reads(wiring, 1)
-        await until(lambda: signal.getsignal(signal.SIGHUP) is not signal.SIG_DFL, "it listens")
         file.write_text(channels("a", "b"))
         os.kill(os.getpid(), signal.SIGHUP)
         await reads(wiring, 2)

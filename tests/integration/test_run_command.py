@@ -14,6 +14,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.support.waiting import wait_for
+
 VEDETTE = Path(sys.executable).with_name("vedette")
 pytestmark = pytest.mark.integration
 
@@ -92,6 +94,20 @@ def test_ctrl_c_while_it_starts_stops_what_has_started_and_nothing_fails(tmp_pat
     assert not [line for line in rest if "failed" in line or "Traceback" in line]
     with running(tmp_path / "site.yml") as again:  # the folder is free, and what had been begun in it does no harm
         again.until("storage: started")
+
+
+@pytest.mark.parametrize("said", ["ingest: started", "Ctrl-C stops"])
+def test_the_file_is_read_again_at_sighup_also_while_it_starts(tmp_path: Path, said: str) -> None:
+    with running(site(tmp_path)) as vedette:
+        vedette.until(said)
+        site(tmp_path, "storage: {min_free_bytes: 0}\n")
+        vedette.process.send_signal(signal.SIGHUP)
+        vedette.until("Ctrl-C stops")
+        log = tmp_path / "data" / "log" / "vedette.log"
+        wait_for(lambda: "the configuration is in force" in log.read_text(encoding="utf-8"), what="the file is read again")
+        vedette.process.send_signal(signal.SIGINT)
+        assert vedette.rest()[-1] == "Stopped."
+        assert vedette.process.returncode == 0
 
 
 def test_a_camera_that_cannot_be_reached_is_told_once_on_the_terminal_and_in_the_log(tmp_path: Path) -> None:
