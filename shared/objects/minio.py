@@ -93,12 +93,18 @@ class MinioObjectStore:
         return await self._call(self._put_bytes, check_key(key), data, content_type)
 
     async def get(self, key: str, *, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
-        info, bucket = await self._call(self._find, check_key(key))
-        end = info.size_bytes if end is None else min(end, info.size_bytes)
-        if start >= end:
-            return
+        for again in (True, False):
+            info, bucket = await self._call(self._find, check_key(key))
+            end = info.size_bytes if end is None else min(end, info.size_bytes)
+            if start >= end:
+                return
+            try:
+                response = await self._call(self._minio.get_object, bucket, key, offset=start, length=end - start)
+                break
+            except ObjectNotFound:  # it was just moved to the other bucket: locked, or unlocked
+                if not again:
+                    raise
         checked = Checked(key, info.sha256 if start == 0 and end == info.size_bytes else "")
-        response = await self._call(self._request, bucket, key, start, end - start)
         try:
             while chunk := await self._call(lambda: checked.add(response.read(CHUNK_BYTES))):
                 yield chunk
@@ -225,7 +231,7 @@ class MinioObjectStore:
         return ObjectInfo(key, size, sha256, content_type)
 
     def _find(self, key: str) -> tuple[ObjectInfo, str]:
-        for bucket in (self.bucket, self._locked_bucket):
+        for bucket in (self.bucket, self._locked_bucket, self.bucket):  # it may have come back meanwhile
             info = self._stat_in(bucket, key)
             if info is not None:
                 return info, bucket
@@ -242,9 +248,6 @@ class MinioObjectStore:
         sha256 = metadata.get(f"x-amz-meta-{_DIGEST}", "")
         content_type = found.content_type or "application/octet-stream"
         return ObjectInfo(key, found.size or 0, sha256, content_type, bucket == self._locked_bucket)
-
-    def _request(self, bucket: str, key: str, start: int, length: int) -> urllib3.BaseHTTPResponse:
-        return self._minio.get_object(bucket, key, offset=start, length=length)
 
     def _list(self, prefix: str) -> Iterator[ObjectInfo]:
         both = (self._list_of(bucket, prefix) for bucket in (self._locked_bucket, self.bucket))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from pathlib import Path
 
@@ -144,6 +145,20 @@ class ObjectStoreContract:
         await store.delete("d/key")
         assert await keys(store) == []
         assert [info async for info in store.locked()] == []
+
+    async def test_it_is_read_while_it_is_locked_and_unlocked(self, store: ObjectStore) -> None:
+        await store.put_bytes("d/key", b"footage", content_type="video/mp4")
+
+        async def again_and_again() -> None:
+            for _ in range(20):
+                await store.lock("d/key")
+                await store.unlock("d/key")
+
+        locking = asyncio.create_task(again_and_again())
+        while not locking.done():
+            assert await read(store, "d/key") == b"footage"
+            assert (await store.stat("d/key")).size_bytes == 7
+        await locking
 
     async def test_starting_again_changes_nothing(self, store: ObjectStore) -> None:
         await store.put_bytes("d/key", b"x", content_type="x/y")
