@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from shared.domain.clock import NS_PER_S, ManualClock, SystemClock
 from shared.domain.errors import DestinationGone, VedetteError
 from shared.messages import EventKind, EventMessage
 from tests.support.alarms import Receiver, Reply, Running, asleep, centre_config, crossing, pass_time, receiver, running, site_config
+from tests.support.ports import kept_port
 from tests.support.waiting import until
 
 
@@ -92,18 +92,18 @@ async def test_a_slow_centre_delays_no_other(tmp_path: Path) -> None:
 
 
 async def test_no_answer_in_time_and_no_centre_at_all_are_tried_again(tmp_path: Path) -> None:
-    never, bound = asyncio.Event(), socket.socket()
-    bound.bind(("127.0.0.1", 0))  # nobody else gets the port, and who calls is refused
-    async with receiver(lambda _: Reply(after=never)) as centre:
-        absent_url = f"http://127.0.0.1:{bound.getsockname()[1]}/"
-        site = site_config(centre_config(centre.url, "hangs", timeout_s=0.1), centre_config(absent_url, "absent"), channels=1)
-        async with running(site, tmp_path) as recorder:
-            await recorder.send(*burst(recorder.clock.now_ns(), 1))
-            await until(lambda: centre.connections >= 2, "it is called again after it did not answer")
-            centre.behave = lambda _event: Reply()
-            await until(centre.accepted, "it answers")  # more than once, where an answer comes too late
-            async with receiver(bound=bound) as absent:
-                await until(absent.accepted, "the other one is there now")
+    never = asyncio.Event()
+    with kept_port() as port:
+        async with receiver(lambda _: Reply(after=never)) as centre:
+            absent = centre_config(f"http://127.0.0.1:{port}/", "absent")
+            site = site_config(centre_config(centre.url, "hangs", timeout_s=0.5), absent, channels=1)
+            async with running(site, tmp_path) as recorder:
+                await recorder.send(*burst(recorder.clock.now_ns(), 1))
+                await until(lambda: centre.connections >= 2, "it is called again after it did not answer")
+                centre.behave = lambda _event: Reply()
+                await until(centre.accepted, "it answers")  # more than once, where an answer comes too late
+                async with receiver(port=port) as there:
+                    await until(there.accepted, "the other one is there now")
 
 
 async def test_after_the_deadline_a_message_is_a_dead_letter_and_can_be_sent_again(tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -93,8 +92,8 @@ class Receiver:
 
 
 @asynccontextmanager
-async def receiver(behave: Callable[[dict[str, Any]], Reply] | None = None, bound: socket.socket | None = None) -> AsyncIterator[Receiver]:
-    """A centre on loopback; on a socket that is `bound` already, or on any free port."""
+async def receiver(behave: Callable[[dict[str, Any]], Reply] | None = None, port: int = 0) -> AsyncIterator[Receiver]:
+    """A centre on loopback."""
     centre = Receiver()
     if behave is not None:
         centre.behave = behave
@@ -105,7 +104,7 @@ async def receiver(behave: Callable[[dict[str, Any]], Reply] | None = None, boun
         tasks.add(task)
         task.add_done_callback(tasks.discard)
 
-    server = await (asyncio.start_server(connected, "127.0.0.1", 0) if bound is None else asyncio.start_server(connected, sock=bound))
+    server = await asyncio.start_server(connected, "127.0.0.1", port)
     centre.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/alarms"
     try:
         yield centre
