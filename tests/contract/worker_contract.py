@@ -22,7 +22,7 @@ from shared.report import Reporter
 from shared.service import Runtime
 from shared.topics import DEAD_LETTERS, DETECTIONS, EVENTS
 
-DEADLINE_S = 60.0
+DEADLINE_S = 120.0
 _RUNS = itertools.count()
 
 
