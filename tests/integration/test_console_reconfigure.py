@@ -14,7 +14,7 @@ import pytest
 from playwright.async_api import expect
 from websockets.asyncio.client import connect
 
-from services.cli.following import begin, follow
+from services.cli.following import begin, follow, hangups
 from services.cli.ports import with_known_port
 from services.cli.wiring import Wiring
 from services.console.app import ConsoleService
@@ -24,6 +24,7 @@ from shared.domain.clock import SystemClock
 from shared.service import Reconfigurable
 from shared.supervise import Supervisor
 from shared.topics import CHANNEL_STATUS, FRAMES
+from tests.support.ports import kept_port
 from tests.support.waiting import until
 from tests.unit.console import stand
 from tests.unit.console.browser import browsing, feeding, needs_chromium
@@ -121,22 +122,22 @@ async def test_sighup_brings_a_new_camera_to_the_open_page(tmp_path: Path) -> No
     start = f"data_dir: {tmp_path}/data\nconsole: {{port: 0}}\nchannels:\n{camera.format('gate', 1)}"
     file.write_text(start)
     site, own = await asyncio.to_thread(begin, file)
-    clock = SystemClock()
-    wiring, supervisor = Wiring(with_known_port(site), clock, ("ingest", "console")), Supervisor(clock)
-    try:
-        await wiring.start(lambda _name, _what: None)
-        await until(lambda: "console" in wiring.services, "the console is open")
-        supervisor.spawn("config", partial(follow, wiring, site, own, clock))
-        await until(lambda: signal.getsignal(signal.SIGHUP) is not signal.SIG_DFL, "it listens")
-        console = wiring.services["console"]
-        assert isinstance(console, ConsoleService)
-        assert isinstance(wiring.bus, EmbeddedBus)
-        async with browsing(stand.Stand(console, wiring.bus, clock, stand.Answers(), tmp_path / "data")) as page:
-            await expect(page.locator(".tile")).to_have_count(1)
-            file.write_text(start + camera.format("yard", 2))
-            os.kill(os.getpid(), signal.SIGHUP)
-            await expect(page.locator(".tile[data-channel=yard]")).to_contain_text("Offline", timeout=60_000)  # ingest has it too
-            await expect(page.locator(".tile[data-channel=gate]")).to_contain_text("Offline")
-    finally:
-        await supervisor.stop()
-        await wiring.stop(lambda _name, _what: None)
+    site, clock = with_known_port(site), SystemClock()
+    wiring, supervisor = Wiring(site, clock, ("ingest", "console")), Supervisor(clock)
+    with hangups() as asked, kept_port(site.console.port):  # the console listens there some seconds from now
+        try:
+            await wiring.start(lambda _name, _what: None)
+            await until(lambda: "console" in wiring.services, "the console is open")
+            supervisor.spawn("config", partial(follow, wiring, site, own, clock, asked))
+            console = wiring.services["console"]
+            assert isinstance(console, ConsoleService)
+            assert isinstance(wiring.bus, EmbeddedBus)
+            async with browsing(stand.Stand(console, wiring.bus, clock, stand.Answers(), tmp_path / "data")) as page:
+                await expect(page.locator(".tile")).to_have_count(1)
+                file.write_text(start + camera.format("yard", 2))
+                os.kill(os.getpid(), signal.SIGHUP)
+                await expect(page.locator(".tile[data-channel=yard]")).to_contain_text("Offline", timeout=60_000)  # ingest has it too
+                await expect(page.locator(".tile[data-channel=gate]")).to_contain_text("Offline")
+        finally:
+            await supervisor.stop()
+            await wiring.stop(lambda _name, _what: None)
