@@ -27,7 +27,7 @@ from shared.topics import EVENTS
 from tests.support.minio import PASSWORD, USER, MinioServer
 from tests.support.segments import Feed, payloads
 from tests.support.storing import Storing, next_of, of_service, on_bus, site, storing
-from tests.support.waiting import until
+from tests.support.waiting import until, wait_for
 
 pytestmark = [pytest.mark.integration, pytest.mark.servers, pytest.mark.timeout(1500)]  # the first run builds the server
 
@@ -48,9 +48,26 @@ def objects(config: S3Objects, **other: str) -> dict[str, Any]:
     return {**config.model_dump(exclude={"access_key", "secret_key"}), **keys, **other}
 
 
+async def here(store: Storing) -> set[str]:
+    """Recordings whose files are on this disk."""
+    return {path.stem for path in await asyncio.to_thread(Layout(store.data_dir).local_files)}
+
+
 async def uploaded(store: Storing) -> bool:
     """Whether all but the file that is being written is in the object store."""
-    return len(await asyncio.to_thread(Layout(store.data_dir).local_files)) <= 1
+    return len(await here(store)) <= 1
+
+
+async def closed(store: Storing) -> list[dict[str, Any]]:
+    """Finished recordings, oldest first."""
+    return sorted((found for found in await store.recordings() if not found["open"]), key=lambda found: int(found["start_ns"]))
+
+
+def killed_in_an_upload(server: MinioServer) -> None:
+    """Watched in a thread: an upload that is seen late is over."""
+    multipart = server.folder / "data" / ".minio.sys" / "multipart"
+    wait_for(lambda: any(multipart.rglob("part.*")), what="an upload is under way", every_s=0.005)
+    server.kill()
 
 
 async def media(store: Storing, recording: dict[str, Any], range_: str = "") -> bytes:
@@ -62,34 +79,38 @@ async def media(store: Storing, recording: dict[str, Any], range_: str = "") -> 
 async def test_killed_in_the_middle_of_an_upload_it_costs_nothing(tmp_path: Path, server: MinioServer) -> None:
     config = site("door", storage={"file_s": 60}, objects=objects(server.config))
     feed = Feed(pool=payloads(4, gop=10, kbit=6000, size=(640, 360)), size=(640, 360))
-    multipart = server.folder / "data" / ".minio.sys" / "multipart"
     async with storing(tmp_path / "data", config) as store:
         await store.keep(*feed.take(65))
-
-        async def closed() -> list[dict[str, Any]]:
-            return [found for found in await store.recordings() if not found["open"]]
-
-        (first,) = await until(closed, "a file is closed")
+        first = (await until(lambda: closed(store), "a file is closed"))[0]
         assert first["size_bytes"] > 32 * 1024 * 1024, "it goes in parts"
-        await until(lambda: uploaded(store), "the first file is in the object store", deadline_s=60)
+
+        async def away() -> bool:
+            return first["id"] not in await here(store)
+
+        await until(away, "the first file is in the object store", deadline_s=120)
         assert (await store.http.put(f"/api/recordings/{first['id']}/lock")).status_code == 200
         whole = await media(store, first)
         assert len(whole) == first["size_bytes"]
 
-        await store.keep(*feed.take(60))
-        await until(lambda: any(multipart.rglob("part.*")), "an upload is under way", deadline_s=30)
-        await asyncio.to_thread(server.kill)
+        killed = asyncio.ensure_future(asyncio.to_thread(killed_in_an_upload, server))
+        while not killed.done():
+            await store.keep(*feed.take(20))
+        await killed
         await store.keep(*feed.take(120))  # recording goes on
-        recordings = sorted(await store.recordings(), key=lambda found: found["start_ns"])
-        assert sum(found["frames"] for found in recordings) == 245 * 10
-        second = recordings[1]
+        assert sum(found["frames"] for found in await store.recordings()) == len(feed.made) * 10
+
+        async def waiting() -> list[dict[str, Any]]:
+            local = await here(store)
+            return [found for found in await closed(store) if found["id"] in local]
+
+        second = (await until(waiting, "a finished file waits"))[0]
         assert len(await media(store, second)) == second["size_bytes"]  # from the disk
         assert (await store.http.put(f"/api/recordings/{second['id']}/lock")).status_code == 200
         assert (await store.http.delete(f"/api/recordings/{first['id']}/lock")).status_code == 200  # its object follows
         assert not await uploaded(store)
         await asyncio.sleep(OUTAGE_S)  # the length of the outage is what is tried
         await asyncio.to_thread(server.restart)
-        await until(lambda: uploaded(store), "all is in the object store", deadline_s=90)
+        await until(lambda: uploaded(store), "all is in the object store", deadline_s=240)
         assert await media(store, second, "bytes=1000000-1000999") == (await media(store, second))[1000000:1001000]
         assert await media(store, first) == whole
 
@@ -99,7 +120,7 @@ async def test_killed_in_the_middle_of_an_upload_it_costs_nothing(tmp_path: Path
         async def as_wanted() -> bool:
             return await locked() == [f"vedette/door/{_day(second)}/{second['start_ns']}.mp4"]
 
-        await until(as_wanted, "the locks are those of the rows", deadline_s=90)
+        await until(as_wanted, "the locks are those of the rows", deadline_s=120)
         await store.service.stop()
         assert await store.check() == []
 
