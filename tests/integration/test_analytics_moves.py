@@ -22,15 +22,15 @@ import pytest
 from shared.bus.kafka import KafkaBus
 from shared.bus.port import Consumer
 from shared.domain.clock import NS_PER_S, SystemClock
-from shared.messages import EventMessage, EventPhase, FrameMessage
-from shared.topics import EVENTS, FRAMES
+from shared.messages import DetectionsMessage, EventMessage, EventPhase, FrameMessage
+from shared.topics import DETECTIONS, EVENTS, FRAMES
 from tests.support.kafka import KafkaServer
 from tests.support.kafka_bus import connected
 from tests.support.postgres import PostgresServer
 from tests.support.waiting import until
 from tests.support.walker import HEIGHT, WIDTH, floor, walker_model
 
-pytestmark = [pytest.mark.integration, pytest.mark.servers, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.integration, pytest.mark.servers, pytest.mark.timeout(900)]
 
 ROOT = Path(__file__).parents[2]
 CHANNELS = {"east": 1, "west": 2}  # of two workers, each has one
@@ -90,11 +90,12 @@ class Process:
 class Stand:
     """Two channels that see the same, the workers, and the events that were told."""
 
-    def __init__(self, bus: KafkaBus, events: Consumer, site: Path, folder: Path) -> None:
-        self._bus, self._events, self._site, self._folder = bus, events, site, folder
+    def __init__(self, bus: KafkaBus, results: Consumer, site: Path, folder: Path) -> None:
+        self._bus, self._results, self._site, self._folder = bus, results, site, folder
         self._sequence = 0
         self.workers: list[Process] = []
         self.told: list[EventMessage] = []
+        self.looked: set[tuple[str, int]] = set()
 
     def worker(self) -> Process:
         worker = Process(self._site, self._folder / f"worker-{len(self.workers)}")
@@ -113,18 +114,39 @@ class Stand:
             self._sequence += 1
             await asyncio.sleep(PACE_S)  # the pace of the camera
 
+    async def show_and_wait(self, *places: float | None) -> None:
+        """Until the last of them was looked at on every channel, and what came before it."""
+        await self.show(*places)
+        last = {(channel, self._sequence - 1) for channel in CHANNELS}
+
+        async def seen() -> bool:
+            await self.listen()
+            return last <= self.looked
+
+        await until(seen, "the last frame is looked at")
+
+    async def show_old(self, count: int) -> set[tuple[str, int]]:
+        """Frames that have waited for long; which they are."""
+        first = self._sequence
+        await self.show(*[None] * count, age_s=30)
+        return {(channel, sequence) for channel in CHANNELS for sequence in range(first, self._sequence)}
+
     async def cross(self) -> None:
         await self.show(*WALK, *[None] * ABSENT)
 
     async def stands_until(self, place: float | None, worker: Process, count: int) -> None:
         """Someone stands there until a worker holds so many channels."""
-        async with asyncio.timeout(90):
+        async with asyncio.timeout(180):
             while len(worker.held) != count:
                 assert worker.process.poll() is None, worker.log.read_text()
                 await self.show(place)
 
     async def listen(self) -> None:
-        self.told += [r.message for r in await self._events.poll(timeout_s=0.2) if isinstance(r.message, EventMessage)]
+        for record in await self._results.poll(timeout_s=0.2):
+            if isinstance(record.message, EventMessage):
+                self.told.append(record.message)
+            elif isinstance(record.message, DetectionsMessage):
+                self.looked.add((record.message.channel, record.message.frame_sequence))
 
     async def heard(self, enter: int) -> None:
         """Wait until every channel has counted so many."""
@@ -133,7 +155,7 @@ class Stand:
             await self.listen()
             return all(self.entered(channel) >= enter for channel in CHANNELS)
 
-        await until(counted, f"{enter} have entered", deadline_s=60)
+        await until(counted, f"{enter} have entered", deadline_s=120)
 
     def entered(self, channel: str) -> int:
         totals = [event.counts["enter"] for event in self.told if event.channel == channel and event.source == "door"]
@@ -164,7 +186,7 @@ async def stand(broker: KafkaServer, postgres: PostgresServer, tmp_path: Path) -
     path = tmp_path / "site.json"
     path.write_text(json.dumps(site), encoding="utf-8")
     async with connected(broker) as bus:
-        stand = Stand(bus, await bus.consumer([EVENTS], group=None), path, tmp_path)
+        stand = Stand(bus, await bus.consumer([EVENTS, DETECTIONS], group=None), path, tmp_path)
         yield stand
         for worker in stand.workers:
             worker.stop()
@@ -173,8 +195,12 @@ async def stand(broker: KafkaServer, postgres: PostgresServer, tmp_path: Path) -
 async def test_stale_frames_are_dropped_and_counted(stand: Stand) -> None:
     worker = stand.worker()
     await stand.stands_until(None, worker, 2)
+    for _ in range(3):  # with nothing that waits: from them it learns by what clock they are stamped
+        await stand.show_and_wait(None)
     before = int(worker.says["dropped"])
-    await stand.show(None, None, age_s=30)
+    old = await stand.show_old(2)
+    await stand.show_and_wait(None)
+    assert not old & stand.looked
     await until(lambda: worker.says["dropped"] >= before + 4, "two of each channel are dropped")
 
 
@@ -192,6 +218,7 @@ async def test_a_worker_that_wakes_when_another_has_its_channel_tells_nothing_tw
     await stand.stands_until(None, first, 1)
     await stand.cross()
     await stand.heard(2)
+    await stand.show_and_wait(None)
     for channel in CHANNELS:
         assert stand.entered(channel) == 2
         assert stand.started(channel, "line") == 2
@@ -224,8 +251,7 @@ async def test_workers_join_leave_and_die_and_nothing_is_lost_or_doubled(stand: 
     await stand.show(*WALK[16:], *[None] * ABSENT)
     await stand.stands_until(None, fourth, 1)
     await stand.heard(7)
-    await stand.show(*[None] * 20)
-    await stand.listen()
+    await stand.show_and_wait(*[None] * 20)
     for channel in CHANNELS:
         assert stand.entered(channel) == 7
         assert stand.started(channel, "line") == 7
