@@ -25,7 +25,7 @@ from tests.support.segments import Feed
 from tests.support.storage_process import CHANNELS, CONFIG, feeds
 from tests.support.storing import storing
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(1200)]
 
 ROUNDS = int(os.environ.get("VEDETTE_CRASH_ROUNDS", "10"))
 #: Segments of two channels: files that are stored, and one of each that is being written.

@@ -86,7 +86,7 @@ async def publishing(bus: KafkaBus, feeds: list[Feed], acknowledged: dict[str, S
 async def recorded_without_gap(folder: Path, config: SiteConfig, acknowledged: dict[str, SegmentMessage]) -> None:
     """Everything that the broker took is stored, once, end to end; and the store is in order."""
     async with storing(folder, config, bus=connected(config)) as store:
-        await until(lambda: set(acknowledged) <= set(catalogued(folder)), "all that was acknowledged is stored", deadline_s=90)
+        await until(lambda: set(acknowledged) <= set(catalogued(folder)), "all that was acknowledged is stored", deadline_s=120)
         for channel in {message.channel for message in acknowledged.values()}:
             recordings = sorted(await store.recordings(channel), key=lambda recording: recording["start_ns"])
             mine = [message for message in acknowledged.values() if message.channel == channel]
@@ -110,7 +110,7 @@ async def test_killed_again_and_again_on_a_real_broker(tmp_path: Path, own_broke
             before = len(catalogued(tmp_path))
             with storage_process(tmp_path, config) as process:
                 grown = lambda before=before: len(catalogued(tmp_path)) > before  # noqa: E731  # the condition of this round
-                await until(grown, f"seed {seed}, round {round_}: it stores again", deadline_s=60)
+                await until(grown, f"seed {seed}, round {round_}: it stores again", deadline_s=120)
                 # Any moment: in a group, between its rows and its commit, while a file is closed or put away.
                 with suppress(subprocess.TimeoutExpired):
                     await asyncio.to_thread(process.wait, chance.uniform(0.01, 1.5))
@@ -133,5 +133,5 @@ async def test_what_is_published_while_storage_is_away_waits_on_the_broker(tmp_p
                 acknowledged[message.segment_id] = message
         assert len(catalogued(tmp_path)) == stored
         async with publishing(bus, feeds, acknowledged), storing(tmp_path, config, bus=connected(config)):
-            await until(lambda: len(catalogued(tmp_path)) >= 240, "it catches up", deadline_s=60)
+            await until(lambda: len(catalogued(tmp_path)) >= 240, "it catches up", deadline_s=120)
     await recorded_without_gap(tmp_path, config, acknowledged)
