@@ -17,7 +17,7 @@ from tests.support.kafka_bus import connected
 from tests.support.kafka_topics import settings_of
 from tests.support.waiting import until
 
-pytestmark = [pytest.mark.integration, pytest.mark.servers, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.integration, pytest.mark.servers]
 
 #: The broker looks for what it need not keep any more every second, not every five minutes.
 BUSY = "\n".join(("log.retention.check.interval.ms=1000", "log.segment.delete.delay.ms=1000", "log.initial.task.delay.ms=1000", ""))

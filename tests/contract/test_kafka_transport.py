@@ -23,7 +23,7 @@ from tests.support.kafka import KafkaServer
 from tests.support.kafka_bus import connected
 from tests.support.waiting import until
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.integration]
 
 NUMBER = 1
 LANE = TP(DETECTIONS.name, NUMBER)

@@ -21,7 +21,7 @@ from tests.support.recorder import Recorder, count_frames, recorder
 from tests.support.rtsp import camera_simulator
 from tests.support.waiting import wait_for
 
-pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 FPS = 10
 GOOD_S = 40

@@ -11,7 +11,7 @@ from tests.support.recorder import Recorder, recorder
 from tests.support.rtsp import camera_simulator
 from tests.support.webhooks import TEST_SECRET, monitoring_centre
 
-pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")

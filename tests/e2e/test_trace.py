@@ -16,7 +16,7 @@ from tests.support.rtsp import camera_simulator
 from tests.support.waiting import wait_for
 from tests.support.webhooks import TEST_SECRET, monitoring_centre
 
-pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 
 def site(main: str, sub: str, centre: str) -> dict[str, Any]:

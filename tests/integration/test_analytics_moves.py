@@ -30,7 +30,7 @@ from tests.support.postgres import PostgresServer
 from tests.support.waiting import until
 from tests.support.walker import HEIGHT, WIDTH, floor, walker_model
 
-pytestmark = [pytest.mark.integration, pytest.mark.servers, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.integration, pytest.mark.servers]
 
 ROOT = Path(__file__).parents[2]
 CHANNELS = {"east": 1, "west": 2}  # of two workers, each has one

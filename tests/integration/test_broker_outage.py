@@ -34,7 +34,7 @@ from tests.support.rtsp import camera_simulator
 from tests.support.storing import on_bus, storing
 from tests.support.waiting import until
 
-pytestmark = [pytest.mark.integration, pytest.mark.servers, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.integration, pytest.mark.servers]
 
 #: Seconds of footage that wait when the broker comes back: longer than a request's time-out, so that requests fail as well as hang.
 OUTAGE_S = int(os.environ.get("VEDETTE_OUTAGE_S", "25"))

@@ -14,7 +14,7 @@ from tests.support.compose import PLACES, ROOT, kafka_properties, services
 from tests.support.kafka import KafkaServer, running_broker
 from tests.support.waiting import wait_for
 
-pytestmark = [pytest.mark.integration, pytest.mark.servers, pytest.mark.timeout(900)]  # the first run gets the broker
+pytestmark = [pytest.mark.integration, pytest.mark.servers]
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ from tests.support.recorder import VEDETTE, Recorder, count_frames
 from tests.support.rtsp import SimulatorThread, camera_simulator
 from tests.support.waiting import wait_for
 
-pytestmark = [pytest.mark.integration, pytest.mark.servers, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.integration, pytest.mark.servers]
 
 TOKEN = "0123456789abcdef0123"
 FPS = 10

@@ -18,7 +18,7 @@ from tests.support.recorder import Recorder, count_frames
 from tests.support.rtsp import camera_simulator
 from tests.support.waiting import wait_for
 
-pytestmark = [pytest.mark.integration, pytest.mark.servers, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.integration, pytest.mark.servers]
 
 FPS, SECONDS = 10, 30
 #: With why, as far as the first attempt has told.

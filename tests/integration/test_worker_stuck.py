@@ -26,7 +26,7 @@ from tests.support.ports import kept_port
 from tests.support.stuck_worker import event
 from tests.support.waiting import until, until_connected
 
-pytestmark = [pytest.mark.integration, pytest.mark.servers, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.integration, pytest.mark.servers]
 
 ROOT = Path(__file__).parents[2]
 
