@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import subprocess
@@ -29,7 +30,19 @@ def mounted(folder: Path, mib: int) -> Iterator[Path]:
 
 
 def fill(file: Path, *, leave_bytes: int = 0) -> None:
-    """Take all the room of the file system of `file`, but for `leave_bytes`."""
-    found = os.statvfs(file.parent)
+    """Take all the room of the file system of `file`, but for `leave_bytes`, whoever else takes of it meanwhile."""
+    taken = 0
     with file.open("wb") as filler:
-        os.posix_fallocate(filler.fileno(), 0, found.f_bavail * found.f_frsize - leave_bytes)
+        while (room := _free_bytes(file.parent) - leave_bytes) > 0:
+            try:
+                os.posix_fallocate(filler.fileno(), taken, room)
+            except OSError as error:
+                if error.errno != errno.ENOSPC:
+                    raise
+            else:
+                taken += room
+
+
+def _free_bytes(folder: Path) -> int:
+    found = os.statvfs(folder)
+    return found.f_bavail * found.f_frsize
