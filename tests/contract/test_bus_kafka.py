@@ -26,7 +26,7 @@ from tests.support.kafka import KafkaServer
 from tests.support.kafka_topics import settings_of
 from tests.support.waiting import until, until_connected
 
-pytestmark = [pytest.mark.integration]
+pytestmark = pytest.mark.integration
 
 _NUMBERS = itertools.count()
 

@@ -22,7 +22,7 @@ from tests.support.kafka_bus import connected
 from tests.support.kafka_topics import set_by_hand
 from tests.support.waiting import until
 
-pytestmark = [pytest.mark.integration]
+pytestmark = pytest.mark.integration
 
 _NUMBERS = itertools.count()
 #: A broker's own limit: how far ahead of it the time of a message may be.

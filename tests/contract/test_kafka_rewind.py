@@ -25,7 +25,7 @@ from tests.support.kafka_bus import connected
 from tests.support.kafka_groups import put_out
 from tests.support.waiting import until
 
-pytestmark = [pytest.mark.integration]
+pytestmark = pytest.mark.integration
 
 GROUP = "rewound"
 NUMBER = 1

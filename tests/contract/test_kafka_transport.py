@@ -23,7 +23,7 @@ from tests.support.kafka import KafkaServer
 from tests.support.kafka_bus import connected
 from tests.support.waiting import until
 
-pytestmark = [pytest.mark.integration]
+pytestmark = pytest.mark.integration
 
 NUMBER = 1
 LANE = TP(DETECTIONS.name, NUMBER)

@@ -21,7 +21,7 @@ from tests.support.waiting import until
 
 __all__ = ["story"]  # a fixture
 
-pytestmark = [pytest.mark.integration]
+pytestmark = pytest.mark.integration
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ from tests.support.kafka_groups import put_out
 from tests.support.waiting import until
 from tests.support.walker import HEIGHT, WIDTH, floor, walker_model
 
-pytestmark = [pytest.mark.integration]
+pytestmark = pytest.mark.integration
 
 GROUP = "analytics"
 

@@ -17,7 +17,7 @@ from tests.support.analytics_victim import Life, frames
 from tests.support.footage import footage
 from tests.support.waiting import until
 
-pytestmark = [pytest.mark.integration]
+pytestmark = pytest.mark.integration
 
 #: Frames: the second person is present in 228-448 and crosses the line at 439; the third in 505-697, crossing at 689.
 LAST = 704

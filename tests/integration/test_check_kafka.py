@@ -18,7 +18,7 @@ from shared.topics import DEAD_LETTERS
 from tests.support.kafka import KafkaServer
 from tests.support.waiting import until_connected
 
-pytestmark = [pytest.mark.integration]
+pytestmark = pytest.mark.integration
 
 
 async def test_letters_on_the_broker_are_named_and_a_broker_that_is_away_is_said(

@@ -29,7 +29,7 @@ from tests.support.segments import Feed
 from tests.support.storing import on_bus, storing
 from tests.support.waiting import until, until_connected
 
-pytestmark = [pytest.mark.integration]
+pytestmark = pytest.mark.integration
 
 ROUNDS = int(os.environ.get("VEDETTE_CRASH_ROUNDS", "10"))
 ROOT = Path(__file__).parents[2]
