@@ -17,16 +17,29 @@ from services.cli.wiring import Wiring
 from shared.config.load import parse_site
 from shared.domain.clock import SystemClock
 
+LIMIT_S = 300  # then one that has neither started nor failed is told as such
+
 
 async def start(names: Sequence[str], folder: Path) -> list[str]:
-    """Those of `names` that do not run, and why."""
+    """Those of `names` that do not run, and why. `Wiring.start` does not wait for who takes its time, as on a disk that reads torch for
+    the first time; this does."""
     site = with_known_port(parse_site("data_dir: data\nconsole: {port: 0}", base_dir=folder))
-    wiring = Wiring(site, SystemClock(), names)
+    wiring, told = Wiring(site, SystemClock(), names), asyncio.Event()
+
+    def starting() -> list[str]:
+        return [name for name in names if wiring.running(name) is None and name not in wiring.failed]
+
+    async def wait() -> None:
+        while starting():
+            told.clear()
+            await told.wait()
+
     try:
-        await wiring.start(lambda name, what: None)
+        await wiring.start(lambda name, what: told.set())
+        await asyncio.wait([asyncio.ensure_future(wait())], timeout=LIMIT_S)
         return [f"{name}: {wiring.failed.get(name, 'still starting')}" for name in names if wiring.running(name) is None]
     finally:
-        await wiring.stop(lambda name, what: None)
+        await wiring.stop(lambda name, what: told.set())
 
 
 def main() -> None:
