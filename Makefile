@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # The first that runs and is new enough; the newest that all pinned packages have wheels for comes first.
 PYTHON ?= $(shell for name in python3.13 python3.12 python3.11 python3; do \
   $$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && { echo $$name; break; }; done)
-UV_INSTALL := UV_HTTP_TIMEOUT=600 $(BIN)/uv pip install --python $(BIN)/python --constraints constraints.txt --overrides overrides.txt
+UV_INSTALL := UV_HTTP_TIMEOUT=600 UV_HTTP_RETRIES=10 $(BIN)/uv pip install --python $(BIN)/python --constraints constraints.txt --overrides overrides.txt
 PINS := pyproject.toml constraints.txt overrides.txt
 
 .PHONY: help run test test-integration test-fast check format bench bench-servers clean constraints install install-dev
@@ -19,9 +19,11 @@ run: install ## Install what is missing and run the demo.
 	@$(BIN)/vedette demo
 
 test: install-dev ## Run the tests of the embedded mode (about half an hour).
+	@$(BIN)/python -m tests.support.fetch detector
 	$(BIN)/python -m pytest -m "not servers"
 
 test-integration: install-dev ## Run the tests against a real Kafka, MinIO and PostgreSQL.
+	@$(BIN)/python -m tests.support.fetch
 	$(BIN)/python -m pytest -m servers
 
 test-fast: install-dev ## Run the tests that take seconds: no cameras, no processes.
@@ -63,7 +65,7 @@ $(BIN)/uv:
 	@"$(PYTHON)" -m venv $(VENV) || \
 	  { rm -rf $(VENV); echo "Python could not make a virtual environment; on Debian and Ubuntu: apt-get install python3-venv"; exit 1; }
 	@echo "Getting uv, which installs the rest."
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --retries 10 --timeout 60 uv
 
 $(VENV)/.installed: $(BIN)/uv $(PINS)
 	@echo "Installing; it takes 6.5 GB on disk, most of it torch (see README.md)."

@@ -14,13 +14,18 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import pytest
 from ruamel.yaml import YAML
 
+from tests.support.cache import go_install, kept
 from tests.support.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 COMPOSE_FILE = ROOT / "docker-compose.yml"
 ENV_SAMPLE = ROOT / "deploy" / "env.sample"
+
+#: The library that `docker compose` reads its files with; it carries the specification's JSON schema.
+COMPOSE_GO = "v2.16.2"
 
 #: Settings of the broker that name addresses and folders: on loopback they are others.
 PLACES = frozenset({"listeners", "advertised.listeners", "controller.quorum.voters", "log.dirs"})
@@ -122,9 +127,21 @@ def make_site(folder: Path, *, user: int) -> Path:
     shutil.copyfile(ROOT / "deploy" / "site.distributed.yml", site)
     subprocess.run(
         [ROOT / "deploy" / "make-secrets", folder / "secrets"],
-        env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "VEDETTE_UID": str(user)}, check=True, capture_output=True, timeout=60,
+        env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "VEDETTE_UID": str(user)}, check=True, capture_output=True, timeout=300,
     )  # fmt: skip
     return site
+
+
+def reference() -> Path:
+    """The command that reads compose files as `docker compose` does, built once (half a minute). Skips the test without it and Go."""
+    go = shutil.which("go")
+
+    def build(folder: Path) -> None:
+        if go is None:
+            pytest.skip("no `go` here to build the compose specification's reference implementation with")
+        go_install(go, f"github.com/compose-spec/compose-go/v2/cmd@{COMPOSE_GO}", folder)
+
+    return kept(f"compose-go-{COMPOSE_GO}", build) / "cmd"
 
 
 def read(file: Path) -> dict[str, Any]:

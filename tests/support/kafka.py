@@ -5,7 +5,6 @@ Needs `java` (17 or later) and, for the first run, `mvn` with a way to its repos
 
 from __future__ import annotations
 
-import os
 import shutil
 import socket
 import subprocess
@@ -19,6 +18,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.cache import LIMIT_S, kept
 from tests.support.compose import broker_properties
 from tests.support.ports import free_ports
 
@@ -26,7 +26,7 @@ from tests.support.ports import free_ports
 KAFKA_VERSION = "4.3.1"
 _LOG4J_VERSION = "2.25.4"
 START_S = 240.0
-STOP_S = 20.0
+STOP_S = 60.0
 
 _POM = f"""<project xmlns="http://maven.apache.org/POM/4.0.0"><modelVersion>4.0.0</modelVersion>
 <groupId>vedette.tests</groupId><artifactId>kafka</artifactId><version>1</version><dependencies>
@@ -69,7 +69,7 @@ class KafkaServer:
         Raises:
             KafkaMissing: none can run here.
         """
-        jars = _jars()
+        classes = jars()
         folder = Path(tempfile.mkdtemp(prefix="vedette-kafka-"))
         any_port, controller = free_ports(2)
         port = port or any_port
@@ -78,10 +78,10 @@ class KafkaServer:
         config.write_text(properties + settings, encoding="utf-8")
         (folder / "log4j2.properties").write_text(_LOGGING, encoding="utf-8")
         subprocess.run(
-            [*_java(jars, folder, 128), "kafka.tools.StorageTool", "format", "-t", _cluster_id(), "-c", str(config), "--ignore-formatted"],
+            [*_java(classes, folder, 128), "kafka.tools.StorageTool", "format", "--ignore-formatted", "-t", _cluster_id(), "-c", config],
             check=True, capture_output=True, timeout=START_S,
         )  # fmt: skip
-        server = cls(f"127.0.0.1:{port}", _launch(jars, folder, config), folder, config, jars)
+        server = cls(f"127.0.0.1:{port}", _launch(classes, folder, config), folder, config, classes)
         server._wait()
         return server
 
@@ -128,20 +128,23 @@ def _java(jars: Path, folder: Path, heap_mib: int) -> list[str]:
     return ["java", f"-Xmx{heap_mib}m", "-XX:+UseSerialGC", f"-Dlog4j2.configurationFile={settings}", "-cp", f"{jars}/*"]
 
 
-def _jars() -> Path:
-    """The folder of jars, filled on the first run."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "vedette-tests" / "kafka" / KAFKA_VERSION
+def jars() -> Path:
+    """The folder of jars, filled on the first run.
+
+    Raises:
+        KafkaMissing: none can run here.
+    """
     if shutil.which("java") is None:
         raise KafkaMissing("no `java` here (a JRE 17 or later runs the broker)")
-    if not (cache / "complete").exists():
-        if shutil.which("mvn") is None:
-            raise KafkaMissing("no `mvn` here to get the broker's jars with")
-        cache.mkdir(parents=True, exist_ok=True)
-        (cache / "pom.xml").write_text(_POM, encoding="utf-8")
-        command = ["mvn", "-q", "-B", "dependency:copy-dependencies", "-DincludeScope=runtime", "-DoutputDirectory=lib"]
-        subprocess.run(command, cwd=cache, check=True, timeout=900)
-        (cache / "complete").touch()
-    return cache / "lib"
+    return kept(f"kafka-{KAFKA_VERSION}", _get) / "lib"
+
+
+def _get(folder: Path) -> None:
+    if shutil.which("mvn") is None:
+        raise KafkaMissing("no `mvn` here to get the broker's jars with")
+    (folder / "pom.xml").write_text(_POM, encoding="utf-8")
+    command = ["mvn", "-q", "-B", "dependency:copy-dependencies", "-DincludeScope=runtime", "-DoutputDirectory=lib"]
+    subprocess.run(command, cwd=folder, check=True, timeout=LIMIT_S)
 
 
 def _cluster_id() -> str:

@@ -15,12 +15,12 @@ import httpx
 import pytest
 
 from shared.config.services import S3Objects
+from tests.support.cache import go_install, kept
 from tests.support.ports import free_port
 
-CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "vedette-tests"
 USER, PASSWORD = "vedette-tests", "vedette-tests-secret"
-_PACKAGE = "github.com/minio/minio@latest"
-_BUILD_S, _START_S = 1200, 60
+_VERSION = "v0.0.0-20260212201848-7aac2a2c5b7c"
+_START_S, _STOP_S = 240, 60
 
 
 def binary() -> Path:
@@ -28,18 +28,14 @@ def binary() -> Path:
     found = shutil.which("minio")
     if found is not None:
         return Path(found)
-    cached = CACHE / "minio"
-    if cached.exists():
-        return cached
     go = shutil.which("go")
-    if go is None:
-        pytest.skip("no MinIO server: neither `minio` nor `go` (to build it) is installed")
-    CACHE.mkdir(parents=True, exist_ok=True)
-    nice = ["nice", "-n", "10"] if shutil.which("nice") else []
-    subprocess.run(
-        [*nice, go, "install", _PACKAGE], env={**os.environ, "GOBIN": str(CACHE), "GOFLAGS": "-p=1"}, check=True, timeout=_BUILD_S
-    )
-    return cached
+
+    def build(folder: Path) -> None:
+        if go is None:
+            pytest.skip("no MinIO server: neither `minio` nor `go` (to build it) is installed")
+        go_install(go, f"github.com/minio/minio@{_VERSION}", folder)
+
+    return kept(f"minio-{_VERSION}", build) / "minio"
 
 
 def objects_at(port: int) -> S3Objects:
@@ -75,7 +71,7 @@ class MinioServer:
     def kill(self) -> None:
         """As a power cut would."""
         self.process.kill()
-        self.process.wait(timeout=60)
+        self.process.wait(timeout=_STOP_S)
 
     def restart(self) -> None:
         """After `kill`."""
@@ -84,7 +80,7 @@ class MinioServer:
 
     def stop(self) -> None:
         self.process.terminate()
-        self.process.wait(timeout=60)
+        self.process.wait(timeout=_STOP_S)
 
     def _wait(self) -> None:
         _wait_until_ready(f"http://127.0.0.1:{self.port}/", self.process, self.folder / "minio.log")
@@ -113,7 +109,7 @@ def _wait_until_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> 
         assert process.poll() is None, log.read_text(errors="replace")
         try:
             # "ready" is said before S3 calls are answered: a stranger's list of buckets is refused (403) only by a server at work.
-            if httpx.get(url, timeout=2).status_code == 403:
+            if httpx.get(url, timeout=10).status_code == 403:
                 return
         except httpx.HTTPError:
             pass

@@ -24,7 +24,7 @@ from tests.support.ports import free_port
 
 USER, PASSWORD = "vedette", "vedette-tests-secret"
 _DEBIAN = Path("/usr/lib/postgresql")
-_START_S, _STOP_S = 60.0, 20.0
+_START_S, _STOP_S = 240.0, 60.0
 
 #: Small.
 _SETTINGS = {
