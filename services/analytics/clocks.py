@@ -25,7 +25,7 @@ class Clocks:
     def learn(self, frame: FrameMessage) -> None:
         """A frame has come, and nothing held it up."""
         difference = self._differences.setdefault(frame.channel, ClockDifference())
-        difference.learn(self._clock.now_ns() - frame.published_ns, self._clock.monotonic_ns())
+        difference.learn(frame.published_ns, self._clock.now_ns(), self._clock.monotonic_ns())
         if abs(difference.ns) < TOLD_NS:
             self._told.discard(frame.channel)
         elif frame.channel not in self._told:
