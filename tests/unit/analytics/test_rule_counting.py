@@ -144,6 +144,30 @@ def test_a_clock_that_was_days_ahead_for_a_moment_costs_no_total_and_no_reset(ah
         assert door.machine.counts == Counts(enter=1, since_ns=utc_ns(2026, 6, 9 + day, 22))
 
 
+@pytest.mark.parametrize("ahead_days", [1, 3650])
+@pytest.mark.parametrize("restarted", [False, True])
+def test_a_threshold_was_not_reached_for_longer_than_somebody_looked(ahead_days: int, restarted: bool) -> None:
+    """Footage is kept for as long as it was: not for the years by which a clock leapt, or for which nobody looked."""
+    door = Door(rule(stay_threshold=1))
+    (started,) = door.through(inwards=True)
+    for _ in range(10):
+        door.time_ns += NS_PER_S
+        door.step(Scene(door.time_ns, 1.0))
+    seen_ns, leapt_ns = door.time_ns, door.time_ns + ahead_days * 24 * 3600 * NS_PER_S
+    told = []
+    if restarted:
+        state = json.loads(json.dumps(door.machine.export()))
+        door.machine = rule(stay_threshold=1)
+        door.machine.restore(state)
+        told += [event for event in door.machine.resume(leapt_ns) if event.direction]
+    told += door.step(Scene(leapt_ns, 1.0))
+    (ended,) = told
+    assert (ended.phase, ended.start_ns, ended.at_ns) == (EventPhase.ENDED, started.start_ns, leapt_ns)
+    assert ended.end_ns is not None
+    assert seen_ns - 60 * NS_PER_S <= ended.end_ns <= seen_ns
+    assert door.machine.counts.enter == 0
+
+
 @given(st.lists(st.tuples(st.integers(0, 47), st.booleans()), min_size=1, max_size=30))
 def test_of_two_days_that_the_clock_goes_back_and_forth_between_each_has_its_own_total(walks: list[tuple[int, bool]]) -> None:
     door, midnight_ns = Door(rule()), utc_ns(2026, 6, 9, 22)

@@ -60,6 +60,7 @@ class PeopleCounting:
         self._crossings = LineCrossings(config.line, config.hysteresis)
         self._counts = self._before = Counts()
         self._full = Lasting()
+        self._seen_ns = 0  # the scene before
         self._told_ns = 0  # when the threshold was said to be reached last: not the event's time, which does not go back
 
     @property
@@ -72,6 +73,7 @@ class PeopleCounting:
 
     def step(self, scene: Scene) -> list[RuleEvent]:
         events = [*self._new_day(scene.time_ns), *self._remind(scene.time_ns)]
+        self._seen_ns = scene.time_ns
         tracks = accepted(scene.tracks, self._config.targets, self._config.size)
         for crossing in self._crossings.step(tracks, scene.time_ns, scene.aspect):
             who = RuleEvent(
@@ -82,14 +84,18 @@ class PeopleCounting:
         return events
 
     def _new_day(self, time_ns: int) -> list[RuleEvent]:
-        """The day that was counted is over, or, after a clock that was ahead was put right, has not begun: then that of before goes on."""
+        """The day that was counted is over, or, after a clock that was ahead was put right, has not begun: then that of before goes on.
+
+        A threshold was reached until somebody looked last: that may be years ago, where nobody did, or the clock leapt.
+        """
         since_ns = day_start_ns(time_ns, self._reset_at, self._zone)
         if since_ns <= self._counts.since_ns <= time_ns:
             return []
         here = self._before if self._before.since_ns == since_ns else Counts(since_ns=since_ns)
         self._before, self._counts = self._counts, here
         full = RuleEvent(Phase.STARTED, time_ns, time_ns, direction=STAY, counts=here.numbers(), message=f"{here.stay} are inside")
-        return [*self._full.end(time_ns, time_ns), self._totals(time_ns), *self._stay(full)]
+        reached_ns = max(self._seen_ns, self._full.open.at_ns) if self._full.open is not None else 0
+        return [*self._full.end(time_ns, reached_ns), self._totals(time_ns), *self._stay(full)]
 
     def _remind(self, time_ns: int) -> list[RuleEvent]:
         """A threshold that is reached still is said again: who hears nothing for minutes takes it for lost."""
@@ -133,10 +139,12 @@ class PeopleCounting:
         return []
 
     def resume(self, time_ns: int) -> list[RuleEvent]:
-        """Tells the totals, and that a threshold is reached still."""
+        """Tells the totals, and that a threshold is reached still, unless another day has begun."""
         self._crossings.resume(time_ns)
         if not self._counts.since_ns:
             return []
+        if new_day := self._new_day(time_ns):
+            return new_day
         full, self._told_ns = self._full.open, time_ns
         return [self._totals(time_ns), *([] if full is None else self._full.update(replace(full, at_ns=time_ns)))]
 
