@@ -31,6 +31,8 @@ MAX_VIEWERS = 64
 SEND_TIMEOUT_S = 30.0
 #: How often sessions of open sockets are looked at.
 SESSION_CHECK_S = 5.0
+#: How often pages hear of the recorder, also when nothing happens (`BEAT_MS` of the page: static/app/js/live.js).
+BEAT_S = 2.0
 
 #: WebSocket close codes: going away, try again later (RFC 6455 registry), and our own "log in again".
 GOING_AWAY, TRY_LATER, LOGGED_OUT = 1001, 1013, 4401
@@ -62,6 +64,8 @@ _REQUEST: TypeAdapter[Subscribe | Drawn] = TypeAdapter(Annotated[Subscribe | Dra
 
 #: Ask the API again.
 _RESYNC = envelope("resync", "{}")
+#: The recorder is there. Browsers keep the protocol's own pings from the page.
+_BEAT = Text("beat", envelope("beat", "{}"))
 
 
 class Viewer:
@@ -122,6 +126,7 @@ class Hub:
         for channel in self._state.channels:
             self._begin_to_show(channel)
         self._supervisor.spawn("console.sessions", self._watch_sessions)
+        self._supervisor.spawn("console.beats", self._beat)
 
     def _begin_to_show(self, channel: str) -> None:
         self._supervisor.spawn(_pictures_of(channel), partial(self._show, channel))
@@ -271,6 +276,12 @@ class Hub:
             for viewer in self._viewers:
                 if not self._authority.still_open(viewer.session):
                     viewer.close(LOGGED_OUT)
+
+    async def _beat(self) -> None:
+        while True:
+            await self._clock.sleep(BEAT_S)
+            for viewer in self._viewers:
+                viewer.tell(_BEAT)
 
 
 def _pictures_of(channel: str) -> str:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Page, expect
+from playwright.async_api import Page, WebSocket, expect
 
 from services.console.auth import COOKIE
 from shared.config.site import SiteConfig
 from shared.topics import CHANNEL_STATUS
+from tests.support.silent_line import silent_line
 from tests.support.waiting import until
 from tests.unit.console import stand
 from tests.unit.console.browser import browsing, enter, fails, late, needs_chromium
@@ -80,6 +82,38 @@ async def test_alarms_of_the_time_without_a_connection_are_fetched(tmp_path: Pat
         s.answers.alarms["a1"] = stand.alarm("a1", "gate", 1, s.clock.now_ns())
         await page.context.set_offline(False)
         await expect(page.locator("[data-alarm=a1]")).to_be_visible()
+
+
+async def test_a_line_that_goes_silent_is_said_and_left_for_another(tmp_path: Path) -> None:
+    async with stand.running(tmp_path) as s, silent_line(s.console.url) as line, browsing(s, url=line.url) as page:
+        await expect(page.locator("#health-text")).to_have_text("All well")
+        line.go_silent()
+        await expect(page.locator("#link")).to_contain_text("Connection lost")
+        await expect(page.locator("#health-text")).to_have_text("No answer")
+        s.answers.alarms["a1"] = stand.alarm("a1", "gate", 1, s.clock.now_ns())
+        line.mend()
+        await expect(page.locator("#link")).to_be_hidden()
+        await expect(page.locator("[data-alarm=a1]")).to_be_visible()
+        await expect(page.locator("#health-text")).to_have_text("All well")
+
+
+async def test_a_page_that_was_not_run_for_long_has_not_lost_its_recorder(tmp_path: Path) -> None:
+    async with stand.running(tmp_path) as s, browsing(s, log_in=False) as page:
+        sockets: list[WebSocket] = []
+
+        def opened(socket: WebSocket) -> None:
+            sockets.append(socket)
+
+        page.on("websocket", opened)
+        await page.clock.install()
+        await enter(s, page)
+        await expect(page.locator("#link")).to_be_hidden()
+        await page.clock.pause_at(datetime.now(UTC) + timedelta(hours=1))  # from here on time passes there as the test says
+        for _ in range(8):
+            async with sockets[0].expect_event("framereceived", timeout=60_000):
+                await page.clock.fast_forward(600_000)  # as in a tab that is not seen, or on a computer that slept
+        assert len(sockets) == 1
+        await expect(page.locator("#link")).to_be_hidden()
 
 
 async def test_the_connection_waits_for_no_answer(tmp_path: Path) -> None:

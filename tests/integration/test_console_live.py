@@ -160,6 +160,12 @@ async def test_a_page_that_sends_nonsense_is_told_and_kept(tmp_path: Path) -> No
             assert "not understood" in (await facts(socket, "error"))["detail"]
 
 
+async def test_a_page_hears_of_the_recorder_also_when_nothing_happens(tmp_path: Path) -> None:
+    async with stand.running(tmp_path) as s, page(s, await cookie_of(s)) as socket:
+        for _ in range(3):
+            assert await facts(socket, "beat") == {}
+
+
 async def test_a_page_is_told_to_ask_again_when_the_bus_had_to_be_joined_anew(tmp_path: Path) -> None:
     async with stand.running(tmp_path) as s, page(s, await cookie_of(s)) as socket:
         assert (await facts(socket, "status"))["state"] == "waiting"

@@ -28,20 +28,22 @@ PLAYING = "video:not([hidden])"
 
 
 @asynccontextmanager
-async def browsing(s: stand.Stand, *, log_in: bool = True, path: str = "/", **context: Any) -> AsyncIterator[Page]:
-    """A page of the console; anything loaded from elsewhere and any error in its scripts fails the test."""
+async def browsing(s: stand.Stand, *, log_in: bool = True, path: str = "/", url: str | None = None, **context: Any) -> AsyncIterator[Page]:
+    """A page of the console; anything loaded from elsewhere and any error in its scripts fails the test.
+
+    `url`: of the console as the browser reaches it, where that is another than its own.
+    """
     problems: list[str] = []
+    url = url or s.console.url
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=_ARGUMENTS, timeout=2 * _LATE_MS)
         page = await (await browser.new_context(viewport={"width": 1440, "height": 900}, **context)).new_page()
         page.set_default_timeout(_LATE_MS)
         page.on("pageerror", lambda error: problems.append(str(error)))
         page.on("console", lambda message: problems.append(message.text) if "Content Security Policy" in message.text else None)
-        page.on(
-            "request", lambda request: None if request.url.startswith((s.console.url, "blob:", "data:")) else problems.append(request.url)
-        )
+        page.on("request", lambda request: None if request.url.startswith((url, "blob:", "data:")) else problems.append(request.url))
         try:
-            await page.goto(s.console.url + path)
+            await page.goto(url + path)
             if log_in:
                 await enter(s, page)
             yield page

@@ -15,6 +15,23 @@ export function toLogin({ keep = true } = {}) {
   location.replace(`/login${keep ? location.search : ""}`);
 }
 
+/** Connections that a browser keeps to one server (HTTP/1.1). */
+const CONNECTIONS = 6;
+const REACHED_MS = 5000;
+
+let line = new AbortController();
+
+/**
+ * The recorder is not reached on the connections that are open: what is asked on them fails now, not after minutes, and later questions go on others.
+ * Those that nothing is asked on are found by asking.
+ */
+export function hangUp() {
+  line.abort();
+  line = new AbortController();
+  const signal = AbortSignal.any([line.signal, AbortSignal.timeout(REACHED_MS)]);
+  for (let each = 0; each < CONNECTIONS; each += 1) fetch("/healthz", { cache: "no-store", signal }).then((answer) => answer.text()).catch(() => null);
+}
+
 /** `detail` of an answer: a sentence, or what is wrong with each value that was sent. */
 function problemText(detail) {
   if (typeof detail === "string") return sentence(detail);
@@ -26,7 +43,8 @@ function problemText(detail) {
 export async function api(path, { method = "GET", query = {}, body = undefined } = {}) {
   const search = new URLSearchParams(Object.entries(query).filter(([, value]) => value !== null && value !== undefined));
   const url = search.size ? `${path}?${search}` : path;
-  const init = { method, headers: {} };
+  const { signal } = line;
+  const init = { method, headers: {}, signal };
   if (body !== undefined) {
     init.headers["content-type"] = "application/json";
     init.body = JSON.stringify(body);
@@ -45,6 +63,7 @@ export async function api(path, { method = "GET", query = {}, body = undefined }
   }
   if (response.status === 204) return null;
   const answer = await response.json().catch(() => null);
+  if (signal.aborted) throw new ApiError("The recorder does not answer.", 0);
   if (!response.ok) throw new ApiError(problemText(answer?.detail) ?? `The recorder answered ${response.status}.`, response.status);
   return answer;
 }

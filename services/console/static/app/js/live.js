@@ -1,7 +1,11 @@
 // The one socket of this page: facts as JSON, pictures as binary messages. Reconnects by itself.
 
-import { api } from "./api.js";
+import { api, hangUp } from "./api.js";
 
+/** The recorder says something at least this often (`BEAT_S`: services/console/live.py). */
+const BEAT_MS = 2000;
+/** After more of these without a word the line is dead, whatever the browser knows of it. */
+const MOST_SILENT = 5;
 const RETRY_MIN_MS = 500;
 const RETRY_MAX_MS = 10_000;
 const LOGGED_OUT = 4401;
@@ -27,6 +31,9 @@ export function parsePicture(buffer) {
 /** Events: `link` (detail: whether connected), `picture`, and one per message type with its data. */
 export class Live extends EventTarget {
   #socket = null;
+  #watch = 0;
+  #silent = 0; // how often it was looked and nothing had come; not how long: a tab that is not run hears nothing, and looks seldom
+  #dead = false; // it was left as dead, and no other is open yet
   #retryMs = RETRY_MIN_MS;
   #channels = [];
   #fps = 10;
@@ -35,14 +42,29 @@ export class Live extends EventTarget {
   connect() {
     const socket = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/api/live`);
     socket.binaryType = "arraybuffer";
-    socket.addEventListener("open", () => {
-      this.#retryMs = RETRY_MIN_MS;
-      this.#subscribe();
-      this.#emit("link", true);
-    });
-    socket.addEventListener("message", (event) => this.#receive(socket, event.data));
-    socket.addEventListener("close", (event) => this.#closed(event.code));
+    socket.addEventListener("open", () => { if (socket === this.#socket) this.#opened(); });
+    socket.addEventListener("message", ({ data }) => { if (socket === this.#socket) this.#receive(socket, data); });
+    socket.addEventListener("close", ({ code }) => { if (socket === this.#socket) this.#closed(code); });
     this.#socket = socket;
+    this.#silent = 0;
+    this.#watch = setInterval(() => { if (++this.#silent > MOST_SILENT) this.#leave(); }, BEAT_MS);
+  }
+
+  #opened() {
+    if (this.#dead) hangUp(); // what was asked on the old line is not answered
+    this.#dead = false;
+    this.#silent = 0;
+    this.#retryMs = RETRY_MIN_MS;
+    this.#subscribe();
+    this.#emit("link", true);
+  }
+
+  /** Nobody closes a dead line: it is not waited for. */
+  #leave() {
+    this.#socket.close();
+    this.#dead = true;
+    hangUp();
+    this.#closed(null);
   }
 
   /** Ask for pictures of these channels, in place of those before. */
@@ -69,6 +91,7 @@ export class Live extends EventTarget {
   }
 
   #receive(socket, data) {
+    this.#silent = 0;
     if (typeof data === "string") {
       const message = JSON.parse(data);
       this.#emit(message.type, message.data);
@@ -89,6 +112,8 @@ export class Live extends EventTarget {
   }
 
   #closed(code) {
+    this.#socket = null;
+    clearInterval(this.#watch);
     this.#emit("link", false);
     // A refused socket does not say why: a request does, and leads to the login page when the session is over. Nothing waits for its answer.
     if (code === LOGGED_OUT || code === 1006) api("/api/session").catch(() => null);
