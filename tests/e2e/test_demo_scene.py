@@ -1,6 +1,7 @@
 """The demo scenes through the whole recorder: every crossing and every zone passage that the generator made, and none else.
 
-Both scenes loop, so that the seam between two passes is watched as well; main and sub streams are cameras' as in the field.
+Both scenes loop, so that the seam between two passes is watched as well; main and sub streams are cameras' as in the field. Each begins
+when the recorder connects to it: a scene's time is that of the sub stream, which is looked at, whenever the main stream came.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import pytest
 from services.cli.demo.scene import GATE, SCENES, YARD, build_scenes
 from services.cli.demo.scene_truth import Direction, Passage, SceneTruth
 from services.cli.demo.simulated import CameraSpec
-from shared.domain.clock import NS_PER_S
+from shared.domain.clock import NS_PER_S, seconds_to_ns
 from tests.support.recorder import Recorder, recorder
 from tests.support.rtsp import SimulatorThread, camera_simulator
 from tests.support.waiting import wait_for
@@ -47,29 +48,29 @@ def site(simulator: SimulatorThread) -> dict[str, Any]:
 
 @dataclass
 class Story:
-    """Alarms of whole passes, with the seconds since the channel's first picture."""
+    """Alarms of whole passes, with the seconds since the scene began."""
 
     crossings: list[tuple[float, str]]
     passages: list[tuple[float, str]]
 
 
-def seen(vedette: Recorder, truth: SceneTruth, kind: str) -> list[tuple[float, str]]:
-    start_ns = vedette.recordings(truth.name)[0]["start_ns"]
+def began_ns(simulator: SimulatorThread, truth: SceneTruth) -> int | None:
+    """The first picture of the stream that is looked at. None: not asked for yet."""
+    clients = simulator.stats(f"/{truth.name}/sub").clients
+    assert len(clients) <= 1, f"{truth.name}: the scene began again, for who came anew: {clients}"
+    return clients[0].first_capture_ns if clients else None
+
+
+def seen(vedette: Recorder, start_ns: int, truth: SceneTruth, kind: str) -> list[tuple[float, str]]:
     alarms = [((a["start_ns"] - start_ns) / NS_PER_S, a["direction"]) for a in vedette.alarms(channel=truth.name, kind=kind)]
     return [(time_s, direction) for time_s, direction in alarms if time_s < PASSES * truth.duration_s]
 
 
-def looked_at_s(vedette: Recorder, truth: SceneTruth) -> float:
-    """Seconds of footage that are stored and looked at, however late a busy machine is with that."""
+def looked_at_ns(vedette: Recorder, truth: SceneTruth) -> int:
+    """Until when footage is stored and looked at, however late a busy machine is with that."""
     recordings = vedette.recordings(truth.name)
     (channel,) = (one for one in vedette.get("/api/status")["channels"] if one["channel"] == truth.name)
-    stored_s = (recordings[-1]["end_ns"] - recordings[0]["start_ns"]) / NS_PER_S if recordings else 0.0
-    return float(stored_s - channel["analysis_late_s"])
-
-
-def watches(vedette: Recorder) -> bool:
-    """Whether the detector runs: what nobody could look at yet is nobody's alarm."""
-    return "detector" in next(one["details"] for one in vedette.get("/api/status")["services"] if one["name"] == "analytics")
+    return recordings[-1]["end_ns"] - seconds_to_ns(channel["analysis_late_s"]) if recordings else 0
 
 
 def nothing_waits(vedette: Recorder) -> bool:
@@ -87,20 +88,26 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
     with camera_simulator(*cameras) as simulator:
         simulator.stop_listening()
         with recorder(folder, site(simulator)) as vedette:
-            wait_for(partial(watches, vedette), what="the detector is ready", deadline_s=300)
+            wait_for(vedette.detects, what="the detector is ready", deadline_s=600)
             simulator.listen()
-            yield whole_passes(vedette)
+            yield whole_passes(vedette, simulator)
 
 
-def whole_passes(vedette: Recorder) -> Story:
+def whole_passes(vedette: Recorder, simulator: SimulatorThread) -> Story:
     """Wait for them; what was seen."""
 
-    def over(truth: SceneTruth) -> bool:
-        return looked_at_s(vedette, truth) >= PASSES * truth.duration_s + GRACE_S and nothing_waits(vedette)
+    def over(truth: SceneTruth) -> int:
+        """When the scene began, once it is over; 0 until then."""
+        start_ns = began_ns(simulator, truth)
+        if start_ns is None or looked_at_ns(vedette, truth) < start_ns + seconds_to_ns(PASSES * truth.duration_s + GRACE_S):
+            return 0
+        return start_ns if nothing_waits(vedette) else 0
 
-    for truth in SCENES:  # one after the other: the second has mostly passed by then
-        wait_for(partial(over, truth), what=f"{PASSES} passes of {truth.name}", deadline_s=400, every_s=1)
-    return Story(seen(vedette, GATE, "tripwire"), seen(vedette, YARD, "intrusion"))
+    # one after the other: the second has mostly passed by then
+    gate_ns, yard_ns = (
+        wait_for(partial(over, truth), what=f"{PASSES} passes of {truth.name}", deadline_s=400, every_s=1) for truth in SCENES
+    )
+    return Story(seen(vedette, gate_ns, GATE, "tripwire"), seen(vedette, yard_ns, YARD, "intrusion"))
 
 
 def test_every_crossing_of_the_gate_and_no_other(story: Story) -> None:

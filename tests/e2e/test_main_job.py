@@ -9,6 +9,7 @@ import pytest
 from tests.support.main_job import EXPECTED, Story, camera, site
 from tests.support.recorder import Recorder, recorder
 from tests.support.rtsp import camera_simulator
+from tests.support.waiting import wait_for
 from tests.support.webhooks import TEST_SECRET, monitoring_centre
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
@@ -18,14 +19,14 @@ pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
     """Send the footage once through everything."""
     folder = tmp_path_factory.mktemp("main-job")
-    with (
-        camera_simulator(camera("door")) as simulator,
-        monitoring_centre() as centre,
-        recorder(folder, site(simulator, ["door"], centre.url)) as vedette,
-    ):
-        story = Story(vedette, simulator, centre, folder, ["door"])
-        story.wait_finished()
-        yield story
+    with camera_simulator(camera("door")) as simulator, monitoring_centre() as centre:
+        simulator.stop_listening()
+        with recorder(folder, site(simulator, ["door"], centre.url)) as vedette:
+            wait_for(vedette.detects, what="the detector is ready", deadline_s=600)
+            simulator.listen()  # it sends the footage once
+            story = Story(vedette, simulator, centre, folder, ["door"])
+            story.wait_finished()
+            yield story
 
 
 @pytest.mark.parametrize("expected", EXPECTED)

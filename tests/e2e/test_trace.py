@@ -48,7 +48,8 @@ def test_a_frame_is_followed_to_its_webhook(tmp_path: Path, monkeypatch: pytest.
     with camera_simulator(*cameras) as simulator, monitoring_centre() as centre:
         config = site(simulator.url("/gate"), simulator.url("/gate/sub"), centre.url)
         with recorder(tmp_path, config) as vedette:
-            delivery = wait_for(lambda: next(iter(centre.accepted()), None), what="a webhook", deadline_s=150)
+            wait_for(vedette.detects, what="the detector is ready", deadline_s=600)
+            delivery = wait_for(lambda: next(iter(centre.accepted()), None), what="a webhook", deadline_s=400)
             assert delivery is not None
             trace = trace_in(delivery.traceparent)
             assert trace

@@ -79,7 +79,7 @@ def site(tmp_path: Path, broker: KafkaServer) -> Iterator[Site]:
 
 def test_the_console_in_front_shows_and_plays_what_the_others_have(site: Site, tmp_path: Path) -> None:
     console = site.console
-    done = wait_for(lambda: [one for one in console.recordings("c1") if not one["open"]], what="a recording is finished", deadline_s=90)[0]
+    done = wait_for(lambda: [one for one in console.recordings("c1") if not one["open"]], what="a recording is finished", deadline_s=180)[0]
     media = f"/api/recordings/{done['id']}/media"
     part = console.http.get(media, headers={"range": "bytes=4-7"})
     assert (part.status_code, part.content) == (206, b"ftyp")
@@ -111,7 +111,7 @@ def _each_process_tells_its_health(site: Site) -> None:
 
 
 def _ask(url: str) -> httpx.Response:
-    return httpx.get(url, timeout=60)
+    return httpx.get(url, timeout=120)
 
 
 def _health(url: str) -> tuple[int, list[str]]:
@@ -126,7 +126,7 @@ def _status_tells_of_all(console: Recorder) -> None:
 
     def told() -> bool:
         """Once the console has asked all of them, and heard of the camera."""
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=wide)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, env=wide)
         assert done.returncode == 1, done.stderr
         return all(re.search(line, done.stdout) for line in STATUS)
 

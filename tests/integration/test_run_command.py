@@ -49,7 +49,7 @@ class Running:
         """What it says from here to its end, also what has been there already."""
         assert self.process.stdout is not None
         said = [line.rstrip("\n") for line in self.process.stdout]  # `communicate` would pass over what `until` has read ahead
-        self.process.wait(60)
+        self.process.wait(300)
         return said
 
 
@@ -73,7 +73,7 @@ def test_it_says_where_the_page_is_and_stops_in_order(tmp_path: Path, number: si
         assert vedette.until("Password:").endswith(str(tmp_path / "data" / "admin-password"))
         vedette.until("Ctrl-C stops")
         assert (tmp_path / "data" / "admin-password").stat().st_mode & 0o777 == 0o600
-        assert httpx.get(f"{url}/healthz", timeout=30).status_code in (200, 503)
+        assert httpx.get(f"{url}/healthz", timeout=120).status_code in (200, 503)
         vedette.process.send_signal(number)
         said = vedette.rest()
         assert vedette.process.returncode == 0
@@ -131,7 +131,7 @@ def test_a_second_one_on_the_same_folder_is_refused(tmp_path: Path) -> None:
     with running(file) as first:
         first.until("Ctrl-C stops")
         for command in ("run", "check"):
-            second = subprocess.run([VEDETTE, command, file], capture_output=True, text=True, timeout=120, check=False)
+            second = subprocess.run([VEDETTE, command, file], capture_output=True, text=True, timeout=300, check=False)
             assert second.returncode == 2
             assert f"another Vedette (process {first.process.pid}) is running on this data folder" in second.stderr
 
@@ -142,7 +142,7 @@ def test_after_a_kill_it_starts_again_and_the_store_is_in_order(tmp_path: Path) 
         with running(file) as vedette:
             vedette.until("Ctrl-C stops")
             vedette.process.kill()
-    done = subprocess.run([VEDETTE, "check", file, "--deep"], capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run([VEDETTE, "check", file, "--deep"], capture_output=True, text=True, timeout=300, check=False)
     assert (done.returncode, done.stdout.strip()) == (0, "The store is in order.")
 
 

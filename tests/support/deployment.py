@@ -61,7 +61,7 @@ class Deployment(PageClient):
         """Start a process, without waiting. It must not run."""
         self._programs[name].start()
 
-    def wait_healthy(self, *names: str, deadline_s: float = 180) -> None:
+    def wait_healthy(self, *names: str, deadline_s: float = 300) -> None:
         """Wait until each is healthy: every one that runs when none is named. AssertionError with its log when one ends instead."""
         for name in names or self.running():
             wait_for(lambda name=name: self.healthy(name), what=f"{name} is healthy", deadline_s=deadline_s)  # type: ignore[misc]  # the default binds the loop's value
@@ -70,7 +70,7 @@ class Deployment(PageClient):
         """What its container's health check would say now. AssertionError when the process does not run."""
         self._programs[name].require()
         try:
-            return httpx.get(self.health_url(name), timeout=10).status_code == 200
+            return httpx.get(self.health_url(name), timeout=30).status_code == 200
         except httpx.HTTPError:
             return False
 

@@ -21,7 +21,7 @@ class PageClient:
     def http(self) -> httpx.Client:
         """A client with an administrator's session."""
         if self._client is None:
-            client = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=60)
+            client = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=180)
             password = (self.data_dir / "admin-password").read_text(encoding="utf-8").strip()
             origin = {"origin": f"http://127.0.0.1:{self.port}"}
             answer = client.post("/api/session", json={"user": "admin", "password": password}, headers=origin)
@@ -31,16 +31,20 @@ class PageClient:
         return self._client
 
     def get(self, path: str, **params: object) -> Any:
-        """JSON of a GET; a service that is starting is waited for."""
+        """JSON of a GET; a service that cannot answer yet (it starts, or its process is busy with that) is waited for."""
 
         def asked() -> httpx.Response | None:
             answer = self.http.get(path, params={k: str(v) for k, v in params.items()})
-            return None if answer.status_code == 503 and "is starting" in answer.text else answer
+            return None if answer.status_code == 503 else answer
 
-        answer = wait_for(asked, what=f"there is who answers {path}", deadline_s=120)
+        answer = wait_for(asked, what=f"there is who answers {path}", deadline_s=180)
         assert answer is not None
         assert answer.is_success, f"GET {path}: {answer.status_code} {answer.text}"
         return answer.json()
+
+    def detects(self) -> bool:
+        """Whether the detector runs, which is fetched and exported at first use: what nobody could look at is nobody's alarm."""
+        return "detector" in next(one["details"] for one in self.get("/api/status")["services"] if one["name"] == "analytics")
 
     def alarms(self, **params: object) -> list[dict[str, Any]]:
         """Alarms, oldest first."""

@@ -59,13 +59,13 @@ class Recorder(PageClient):
         """Start the process, without waiting."""
         self._program.start()
 
-    def wait_ready(self, deadline_s: float = 180.0) -> None:
+    def wait_ready(self, deadline_s: float = 300.0) -> None:
         """Wait until the page answers."""
 
         def answers() -> bool:
             self._program.require()
             try:
-                return httpx.get(f"http://127.0.0.1:{self.port}/healthz", timeout=5).status_code in {200, 503}
+                return httpx.get(f"http://127.0.0.1:{self.port}/healthz", timeout=30).status_code in {200, 503}
             except httpx.HTTPError:
                 return False
 
@@ -76,7 +76,7 @@ class Recorder(PageClient):
         self.log_out()
         self._program.kill()
 
-    def stop(self, deadline_s: float = 60.0) -> int:
+    def stop(self, deadline_s: float = 300.0) -> int:
         """Ctrl-C, and wait for the orderly end; its exit code."""
         self.log_out()
         return self._program.stop(signal.SIGINT, deadline_s)
@@ -84,7 +84,7 @@ class Recorder(PageClient):
     def check(self, *options: str) -> subprocess.CompletedProcess[str]:
         """`vedette check` on the site."""
         return subprocess.run(
-            [str(VEDETTE), "check", str(self.site_file), *options], capture_output=True, text=True, timeout=120, check=False
+            [str(VEDETTE), "check", str(self.site_file), *options], capture_output=True, text=True, timeout=300, check=False
         )
 
 
@@ -103,6 +103,6 @@ def recorder(folder: Path, site: dict[str, Any]) -> Iterator[Recorder]:
 def count_frames(file: Path) -> int:
     """Video frames of a file, by ffprobe's reading of every packet; AssertionError when ffprobe complains of anything."""
     command = ["ffprobe", "-v", "error", "-select_streams", "v:0", "-count_packets", "-show_entries", "stream=nb_read_packets"]
-    done = subprocess.run([*command, "-of", "csv=p=0", str(file)], capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run([*command, "-of", "csv=p=0", str(file)], capture_output=True, text=True, timeout=300, check=True)
     assert not done.stderr.strip(), f"ffprobe on {file.name}: {done.stderr}"
     return int(done.stdout.strip().strip(","))

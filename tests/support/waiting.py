@@ -17,7 +17,7 @@ T = TypeVar("T")
 async def until(condition: Callable[[], Awaitable[T]], what: str, *, deadline_s: float = ...) -> T: ...
 @overload
 async def until(condition: Callable[[], T], what: str, *, deadline_s: float = ...) -> T: ...
-async def until(condition: Callable[[], Any], what: str, *, deadline_s: float = 60.0) -> Any:
+async def until(condition: Callable[[], Any], what: str, *, deadline_s: float = 120.0) -> Any:
     """The first true answer of `condition`; AssertionError with `what` and the last answer at the deadline."""
     value: Any = None
     try:
@@ -32,7 +32,7 @@ async def until(condition: Callable[[], Any], what: str, *, deadline_s: float = 
         raise AssertionError(f"not within {deadline_s:.0f} s: {what}; last seen: {value!r}") from None
 
 
-def wait_for(condition: Callable[[], T], *, what: str, deadline_s: float = 60.0, every_s: float = 0.1) -> T:
+def wait_for(condition: Callable[[], T], *, what: str, deadline_s: float = 120.0, every_s: float = 0.1) -> T:
     """`until` for tests without an event loop: it blocks."""
     end, pause = time.monotonic() + deadline_s, threading.Event()
     while True:
@@ -45,5 +45,5 @@ def wait_for(condition: Callable[[], T], *, what: str, deadline_s: float = 60.0,
 
 async def until_connected(bus: Bus) -> None:
     """Wait until a bus that was started is connected: a busy machine, or a fresh broker, takes longer than `start` waits."""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(120):
         await bus.connected()

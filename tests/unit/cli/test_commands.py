@@ -19,7 +19,9 @@ VEDETTE = Path(sys.executable).with_name("vedette")
 
 def vedette(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
     env = {**os.environ, "COLUMNS": "200", "NO_COLOR": "1", **environment}
-    return subprocess.run([VEDETTE, *arguments], capture_output=True, text=True, timeout=60, check=False, env=env, stdin=subprocess.DEVNULL)
+    return subprocess.run(
+        [VEDETTE, *arguments], capture_output=True, text=True, timeout=300, check=False, env=env, stdin=subprocess.DEVNULL
+    )
 
 
 def write(tmp_path: Path, text: str) -> Path:
@@ -153,13 +155,13 @@ def test_a_reader_that_has_enough_is_no_fault() -> None:
         assert process.stdout is not None
         assert process.stderr is not None
         process.stdout.close()
-        assert process.wait(60) == 1
+        assert process.wait(300) == 1
         assert process.stderr.read() == ""
 
 
 def test_a_full_disk_behind_standard_output_is_told() -> None:
     with Path("/dev/full").open("w", encoding="utf-8") as full:
-        done = subprocess.run([VEDETTE, "config", "schema"], stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+        done = subprocess.run([VEDETTE, "config", "schema"], stdout=full, stderr=subprocess.PIPE, text=True, timeout=300, check=False)
     assert (done.returncode, done.stderr) == (2, "error: writing: No space left on device (make room, and run it again)\n")
 
 
