@@ -29,6 +29,8 @@ SiteFile = Annotated[Path, typer.Argument(metavar="SITE.yml", help="The site's c
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 Note = Annotated[str, typer.Option("--note", help="What this is for; `history` shows it.")]
 _CLOCK = SystemClock()
+#: How long a command waits for a broker that has taken the connection and does not answer yet.
+_BROKER_S = 60.0
 
 
 def apply(site_file: SiteFile, note: Note = "", yes: Yes = False) -> None:
@@ -71,7 +73,7 @@ async def _feed(site: SiteConfig, site_file: Path, clock: Clock) -> AsyncIterato
         )
     from shared.bus.kafka import KafkaBus  # heavy, and not wanted by other commands
 
-    bus = KafkaBus(site.bus, clock, client_id=f"{site.device.id}-config")
+    bus = KafkaBus(site.bus, clock, client_id=f"{site.device.id}-config", first_try_s=_BROKER_S)
     feed = ConfigFeed(bus, clock)
     try:
         await bus.start()

@@ -32,7 +32,7 @@ REFUSED = "config.refused"
 _KEPT = "configuration.json"
 _LOOK_S = 5.0
 #: How long a start waits for the version in force, where the broker answers.
-_FIRST_S = 10.0
+FIRST_S = 10.0
 
 
 class Running(Protocol):
@@ -80,10 +80,10 @@ def begin(site_file: Path) -> tuple[SiteConfig, OwnFile]:
 
 class FirstVersion:
     """What a process runs that has kept no version: the one in force, where the broker tells it soon, or else its file. It would otherwise
-    run its file for a moment, and read cameras that are none of its business."""
+    run its file for a moment, and read cameras that are none of its business. `wait_s`: what is soon."""
 
-    def __init__(self, bus: Bus, site: SiteConfig, own: OwnFile, clock: Clock) -> None:
-        self._bus, self._site, self._clock = bus, site, clock
+    def __init__(self, bus: Bus, site: SiteConfig, own: OwnFile, clock: Clock, *, wait_s: float = FIRST_S) -> None:
+        self._bus, self._site, self._clock, self._wait_s = bus, site, clock, wait_s
         #: With the version that the process begins with.
         self.own = own
 
@@ -105,7 +105,7 @@ class FirstVersion:
     async def _newest(self) -> Version | None:
         feed = ConfigFeed(self._bus, self._clock)
         try:
-            async with asyncio.timeout(_FIRST_S):
+            async with asyncio.timeout(self._wait_s):
                 return (await feed.read_all()).newest
         except (TimeoutError, BusError) as error:
             log.warning("the configuration in force cannot be read now; the file is used until then", error=str(error))

@@ -60,7 +60,7 @@ def make_bus(site: SiteConfig, clock: Clock) -> Bus:
 
 
 class Wiring:
-    """The services of one process, and the `View` of them. `start`, then `stop`; both tell what they do."""
+    """The services of one process, and the `View` of them. `start`, then `stop`; both tell what they do. `bus`: if it is made already."""
 
     def __init__(
         self,
@@ -69,15 +69,15 @@ class Wiring:
         names: Sequence[str] = START_ORDER,
         factory: Factory | None = None,
         share: Share | None = None,
+        bus: Bus | None = None,
     ) -> None:
         self._site, self._clock, self._factory = site, clock, factory or ServiceFactory()
         self._share = share
         self._names = tuple(name for name in START_ORDER if name in names)
         self.data_dir = Path(site.data_dir).absolute()
         self._lock = DataDirLock(self.data_dir)
-        self.bus = make_bus(site, clock)
-        self._supervisor = Supervisor(clock)
-        self._reports = Aside()
+        self.bus = bus or make_bus(site, clock)
+        self._supervisor, self._reports = Supervisor(clock), Aside()
         self._reporter: Reporter | None = None
         self._begun: dict[str, Service] = {}  # whose start was called: only those are stopped
         self._tried = {name: asyncio.Event() for name in self._names}

@@ -29,7 +29,7 @@ from shared.topics import ALL, DEAD_LETTERS, Topic
 
 log = structlog.get_logger(__name__)
 
-#: How long `start` waits for the broker, before it goes on and leaves connecting to a loop of its own.
+#: How long `start` waits for the broker's answer, before it goes on and leaves connecting to a loop of its own.
 FIRST_TRY_S = 3.0
 CONNECT_BACKOFF_MIN_S, CONNECT_BACKOFF_MAX_S = 0.5, 5.0
 #: How often the brokers are asked whether they are there: an idempotent producer waits for them for ever, and is told nothing.
@@ -41,10 +41,14 @@ class KafkaBus:
 
     Args:
         topics: those to create when missing.
+        first_try_s: how long `start` waits for the answer to the first attempt to connect; who has nothing else to do waits longer.
     """
 
-    def __init__(self, config: KafkaConfig, clock: Clock, *, client_id: str, topics: Sequence[Topic[Any]] = ALL) -> None:
+    def __init__(
+        self, config: KafkaConfig, clock: Clock, *, client_id: str, topics: Sequence[Topic[Any]] = ALL, first_try_s: float = FIRST_TRY_S
+    ) -> None:
         self._config, self._clock, self._client_id, self._topics = config, clock, client_id, tuple(topics)
+        self._first_try_s = first_try_s
         self._where = f"kafka {', '.join(config.brokers)}"
         self._made = KafkaTopics(config, clock, topics, client_id=client_id, where=self._where)
         self._producer = KafkaProducer(
@@ -72,7 +76,7 @@ class KafkaBus:
         self._missing = f"{self._where}: no answer yet"
         self._supervisor.spawn("bus.connect", partial(self._connect_loop, tried))
         try:
-            await asyncio.wait([tried], timeout=FIRST_TRY_S)
+            await asyncio.wait([tried], timeout=self._first_try_s)
             if tried.done():
                 tried.result()
             tried.cancel()  # what goes wrong from now on is tried again: somebody may mend it

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from shared.bus.embedded import EmbeddedBus
-from shared.bus.kafka import KafkaBus
+from shared.bus.kafka import FIRST_TRY_S, KafkaBus
 from shared.config.services import KafkaBus as KafkaConfig
 from shared.config.versions import KEPT
 from shared.config_feed.feed import ConfigFeed
@@ -28,6 +30,9 @@ channels:
 """
 
 
+COMMAND = [sys.executable, "-c", "from services.cli.entry import main; main()", "config"]
+
+
 @dataclass(frozen=True)
 class Done:
     exit_code: int
@@ -36,8 +41,8 @@ class Done:
 
 
 def run(*args: str | Path) -> Done:
-    command = [sys.executable, "-c", "from services.cli.entry import main; main()", "config", *map(str, args)]
-    done = subprocess.run(command, env={**os.environ, "COLUMNS": "140"}, capture_output=True, text=True, timeout=60, check=False)
+    command = [*COMMAND, *map(str, args)]
+    done = subprocess.run(command, env={**os.environ, "COLUMNS": "140"}, capture_output=True, text=True, timeout=300, check=False)
     return Done(done.returncode, done.stdout, done.stderr)
 
 
@@ -77,6 +82,23 @@ def test_apply_history_and_rollback(broker: KafkaServer, tmp_path: Path) -> None
     missing = run("rollback", file, "9", "--yes")
     assert missing.exit_code == 2
     assert "there is no version 9" in missing.told
+
+
+@pytest.mark.integration
+def test_a_broker_that_takes_its_time_is_waited_for(tmp_path: Path) -> None:
+    """A recorder begins without it after three seconds; who has asked for a command wants its answer."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        (file := tmp_path / "site.yml").write_text(
+            SITE.format(name="Farm", broker=f"127.0.0.1:{silent.getsockname()[1]}", audio="copy"), encoding="utf-8"
+        )
+        with subprocess.Popen([*COMMAND, "apply", file, "--yes"], stderr=subprocess.PIPE, text=True) as applying:
+            asked, _ = silent.accept()
+            with asked, suppress(subprocess.TimeoutExpired):
+                applying.wait(2 * FIRST_TRY_S)  # unless it has given up before
+            silent.close()
+            _, told = applying.communicate(timeout=300)
+    assert applying.returncode == 2
+    assert "the broker does not answer" in told
 
 
 @pytest.mark.integration

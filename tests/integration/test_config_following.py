@@ -12,9 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from services.cli.following import FirstVersion, begin, follow, hangups
+from services.cli.following import FIRST_S, FirstVersion, begin, follow, hangups
 from services.cli.wiring import Wiring
+from shared.bus.kafka import KafkaBus
 from shared.bus.port import Consumer
+from shared.config.services import KafkaBus as KafkaConfig
 from shared.config_feed.feed import ConfigFeed
 from shared.domain.clock import SystemClock
 from shared.messages import EventMessage, EventPhase
@@ -24,6 +26,7 @@ from tests.support.kafka import KafkaServer
 from tests.support.waiting import until
 
 CLOCK = SystemClock()
+PATIENT_S = 120.0
 
 
 def channels(*names: str, more: str = "") -> str:
@@ -34,10 +37,11 @@ def channels(*names: str, more: str = "") -> str:
 
 @asynccontextmanager
 async def process(site_file: Path, *, follows: bool = True) -> AsyncIterator[Wiring]:
-    """Ingest, as `vedette run` runs it."""
+    """Ingest, as `vedette run` runs it. One that follows no versions has time for the first: a busy broker is slow to tell it."""
     site, own = await asyncio.to_thread(begin, site_file)
-    wiring, supervisor = Wiring(site, CLOCK, ("ingest",)), Supervisor(CLOCK)
-    first = FirstVersion(wiring.bus, site, own, CLOCK)
+    bus = None if follows else KafkaBus(KafkaConfig.model_validate(site.bus), CLOCK, client_id="patient", first_try_s=PATIENT_S)
+    wiring, supervisor = Wiring(site, CLOCK, ("ingest",), bus=bus), Supervisor(CLOCK)
+    first = FirstVersion(wiring.bus, site, own, CLOCK, wait_s=FIRST_S if follows else PATIENT_S)
     with hangups() as asked:
         try:
             await wiring.start(lambda _name, _what: None, first.read)
@@ -76,7 +80,7 @@ async def test_versions_of_the_topic_are_taken_and_one_that_does_not_validate_he
         await reads(wiring, 3)
 
         await feed.publish(channels("a", more=", user: u, password: {env: NOT_SET_HERE}"))
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(120):
             assert "NOT_SET_HERE is not set" in await refusal(events)
         await reads(wiring, 3)
         await feed.publish(channels("a", "b"))
@@ -133,7 +137,7 @@ async def test_the_file_is_read_again_at_sighup(tmp_path: Path) -> None:
         for wrong, why in (("data_dir: other\n" + channels("a"), "data_dir cannot be changed"), ("channels: 7\n", "channels")):
             file.write_text(wrong)
             os.kill(os.getpid(), signal.SIGHUP)
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(120):
                 assert why in await refusal(events)
         await reads(wiring, 2)
         await events.close()
