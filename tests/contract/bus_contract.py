@@ -18,7 +18,7 @@ from shared.messages import EventKind, EventMessage, EventPhase, FrameMessage, M
 from shared.topics import MIB, Topic
 from tests.support.waiting import until_connected
 
-DEADLINE_S = 60.0
+DEADLINE_S = 120.0
 
 
 @dataclass(frozen=True)

@@ -83,7 +83,7 @@ class Site:
                 self.looked.append(record.message.frame_sequence)
             return sequence in self.looked
 
-        await until(told, f"frame {sequence} is looked at", deadline_s=90)
+        await until(told, f"frame {sequence} is looked at", deadline_s=180)
 
     @asynccontextmanager
     async def worker(self, store: StateFiles) -> AsyncIterator[AnalyticsService]:

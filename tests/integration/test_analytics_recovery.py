@@ -175,7 +175,7 @@ async def test_stopped_during_the_export_nothing_is_left(bus: EmbeddedBus, tmp_p
     analytics = service(bus, tmp_path, SystemClock(), models_dir=str(models), engine="onnx")
     await analytics.start()
     try:
-        children = await until(lambda: exporting(psutil.Process()), "the export has begun", deadline_s=60)
+        children = await until(lambda: exporting(psutil.Process()), "the export has begun", deadline_s=240)
         await until(lambda: list(models.rglob("weights.pt")), "it works on its copy")
         next(child for child in children if "export_process" in command(child)).suspend()  # it takes seconds, and we perhaps more
         assert "preparing the model" in analytics.health().summary
@@ -201,7 +201,7 @@ def test_killed_during_the_export_no_process_is_left_and_the_next_export_sweeps(
     root = Path(__file__).parents[2]
     environment = {**os.environ, "PYTHONPATH": str(root)}
     with subprocess.Popen([sys.executable, "-c", program, config], cwd=root, env=environment) as process:
-        children = asyncio.run(until(lambda: exporting(psutil.Process(process.pid)), "the export has begun", deadline_s=60))
+        children = asyncio.run(until(lambda: exporting(psutil.Process(process.pid)), "the export has begun", deadline_s=240))
         process.kill()
     _, alive = psutil.wait_procs(children, timeout=60)
     assert alive == []

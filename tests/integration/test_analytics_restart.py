@@ -28,7 +28,7 @@ def killed(data_dir: Path, kill_at: str) -> list[EventMessage]:
     footage("one-by-one-person-detection.mp4")
     weights()
     command = [sys.executable, "-m", "tests.support.analytics_victim", str(data_dir), kill_at]
-    victim = subprocess.run(command, check=False, capture_output=True, cwd=Path(__file__).parents[2], timeout=400)
+    victim = subprocess.run(command, check=False, capture_output=True, cwd=Path(__file__).parents[2], timeout=800)
     assert victim.returncode == -signal.SIGKILL, victim.stderr.decode()
     return [EventMessage.model_validate_json(line) for line in victim.stdout.splitlines() if line.startswith(b"{")]
 

@@ -140,13 +140,13 @@ async def go_through_an_outage(tmp_path: Path, servers: Servers, outage_s: int) 
                 async def enough(wanted: int) -> bool:
                     return await frames() >= wanted
 
-                await until(lambda: enough(5 * FPS), "all cameras are recorded", deadline_s=60)
+                await until(lambda: enough(5 * FPS), "all cameras are recorded", deadline_s=180)
                 before = await frames()
                 await asyncio.to_thread(servers.kill)
                 await until(lambda: min(spooled(at_ingest).values()) >= outage_s, "footage waits", deadline_s=outage_s * 2 + 60)
                 await asyncio.to_thread(servers.restart)
-                await until(lambda: enough(before + outage_s * FPS), "storage has caught up", deadline_s=120)
-                await until(lambda: max(spooled(at_ingest).values()) <= 1, "the spool is empty but for what is live", deadline_s=60)
+                await until(lambda: enough(before + outage_s * FPS), "storage has caught up", deadline_s=240)
+                await until(lambda: max(spooled(at_ingest).values()) <= 1, "the spool is empty but for what is live", deadline_s=180)
             # At its stop it hands over what goes quickly; what a busy machine leaves goes at the next start, also without cameras.
             async with recording(at_ingest, config.model_copy(update={"channels": ()})):
                 await until(lambda: not any(spooled(at_ingest).values()), "the end is handed over too")

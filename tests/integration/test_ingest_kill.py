@@ -63,7 +63,7 @@ class Captured:
 
     def until(self, enough: Callable[[], bool]) -> bool:
         with self._news:
-            return self._news.wait_for(enough, 60)
+            return self._news.wait_for(enough, 300)
 
 
 @pytest.mark.parametrize("pictures", [2, 6, 8, 12])

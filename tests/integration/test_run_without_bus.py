@@ -61,7 +61,7 @@ def test_recordings_without_a_gap_appear_when_kafka_comes(vedette: tuple[Recorde
     try:
         wait_for(lambda: "bus: connected" in recorder.log(), what="the bus is connected")
         wait_for(lambda: summary(recorder, "alarms").startswith("running"), what="what waited for the bus goes on")
-        wait_for(lambda: frames(recorder) >= SECONDS * FPS, what="every frame is recorded", deadline_s=90)
+        wait_for(lambda: frames(recorder) >= SECONDS * FPS, what="every frame is recorded", deadline_s=240)
         (span,) = recorder.get("/api/timeline", channel="gate", from_ns=0, to_ns=2**62)["spans"]
         assert span["kind"] == "general"
         files = [recorder.download(recording, tmp_path) for recording in recorder.recordings("gate")]

@@ -177,8 +177,8 @@ async def test_missing_rights_are_told_and_once_given_all_goes_on(tmp_path: Path
         assert not await uploaded(store)
         await asyncio.to_thread(admin.policy_unset, "readonly", user)
         await asyncio.to_thread(admin.policy_set, "readwrite", user)
-        await until(lambda: uploaded(store), "all is in the object store", deadline_s=90)
-        await until(lambda: store.service.health().summary == "recording", "it is told that it is over", deadline_s=60)
+        await until(lambda: uploaded(store), "all is in the object store", deadline_s=180)
+        await until(lambda: store.service.health().summary == "recording", "it is told that it is over", deadline_s=120)
         await store.service.stop()
         assert await store.check() == []
 
@@ -187,7 +187,7 @@ async def test_what_an_older_start_could_not_lock_is_locked_at_the_next(tmp_path
     config = site("door", objects=objects(server.config))
     async with storing(tmp_path, config) as store:
         await store.keep(*Feed().take(10))
-        await until(lambda: uploaded(store), "the first files are in the object store", deadline_s=60)
+        await until(lambda: uploaded(store), "the first files are in the object store", deadline_s=120)
         first, second = sorted(await store.recordings(), key=lambda found: found["start_ns"])[:2]
         assert (await store.http.put(f"/api/recordings/{first['id']}/lock")).status_code == 200
         names = sorted([info.key async for info in (await store.service.buckets.open("recordings")).list()])
@@ -205,7 +205,7 @@ async def test_what_an_older_start_could_not_lock_is_locked_at_the_next(tmp_path
         async def as_wanted() -> bool:
             return await locked() == [names[0]]
 
-        await until(as_wanted, "the locks are those of the rows", deadline_s=30)
+        await until(as_wanted, "the locks are those of the rows", deadline_s=120)
         assert second["locked"] is False
     assert await store.check() == []
     await other.stop()

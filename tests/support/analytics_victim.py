@@ -65,7 +65,7 @@ class Life:
     async def begin(self) -> None:
         await self.bus.start()
         await self.service.start()
-        await until(lambda: self.service.ready, "the detector is ready", deadline_s=120)
+        await until(lambda: self.service.ready, "the detector is ready", deadline_s=400)
         self.clock.advance(LOOK_EVERY_S)
         await until(lambda: self.service.health().details["channels"], "it holds its channel: a frame would meet the claim under way")
 

@@ -40,7 +40,7 @@ class SimulatorThread:
     def __init__(self, loop: asyncio.AbstractEventLoop, simulator: CameraSimulator) -> None:
         self._loop, self._simulator = loop, simulator
 
-    def _call(self, work: Coroutine[Any, Any, T], timeout_s: float = 60.0) -> T:
+    def _call(self, work: Coroutine[Any, Any, T], timeout_s: float = 180.0) -> T:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout_s)
 
     @property
@@ -67,7 +67,7 @@ class SimulatorThread:
 
         return self._call(read())
 
-    def wait_until(self, path: str, predicate: Callable[[CameraStats], bool], timeout_s: float = 60.0) -> CameraStats:
+    def wait_until(self, path: str, predicate: Callable[[CameraStats], bool], timeout_s: float = 120.0) -> CameraStats:
         """Wait for a camera's counters. Raises TimeoutError at the deadline."""
         return self._call(asyncio.wait_for(self._simulator.wait_until(path, predicate), timeout_s), timeout_s + 5)
 
@@ -91,11 +91,11 @@ def camera_simulator(*specs: CameraSpec, tls: ssl.SSLContext | None = None, port
     try:
         for spec in specs:
             handle.add(spec)
-        asyncio.run_coroutine_threadsafe(simulator.start(), loop).result(60)
+        asyncio.run_coroutine_threadsafe(simulator.start(), loop).result(180)
         try:
             yield handle
         finally:
-            asyncio.run_coroutine_threadsafe(simulator.stop(), loop).result(60)
+            asyncio.run_coroutine_threadsafe(simulator.stop(), loop).result(180)
     finally:
         loop.call_soon_threadsafe(loop.stop)
         thread.join(60)

@@ -29,9 +29,9 @@ from tests.support.segments import START_NS
 from tests.support.waiting import until as until  # noqa: PLC0414  # the alias says that tests may take it from here
 
 MIB = 1024 * 1024
-_READY_S = 60.0
+_READY_S = 180.0
 #: What the stop of a service may take here: a busy machine is late, and tests look at what an orderly stop leaves.
-_STOP_S = 60.0
+_STOP_S = 180.0
 B = TypeVar("B", bound=Bus)
 
 
