@@ -43,7 +43,6 @@ from shared.db.engine import database_url
 from shared.domain.clock import seconds_to_ns
 from shared.domain.errors import CatalogueError, ObjectStoreError, StorageFull
 from shared.domain.redact import redact
-from shared.messages import RecordingChange
 from shared.service import Health, Runtime
 from shared.supervise import Supervisor
 
@@ -165,7 +164,7 @@ class StorageService:
         self._writer = Writer(self._layout, self.catalogue, self._ledger, clock, file_s=site.storage.file_s, modes=channel_modes(site))
         self._reach = Reach(self.buckets, self._notices, clock)
         self._archive = Archive(self._layout, self.catalogue, self.buckets, self._writer, self._ledger, self._notices, self._reach, clock)
-        self._locks = Locks(self.catalogue, self.buckets, self._archive, clock, site.device.id)
+        self._locks = Locks(self.catalogue, self.buckets, self._archive, self._ledger, self._notices, clock, site.device.id)
         self._snapshots = Snapshots(self.catalogue, self.buckets, self._ledger)
         self._cleaner = Cleaner(
             self._layout, self.catalogue, self._archive, self._snapshots, self._ledger, self._notices, limits_of(site),
@@ -248,6 +247,10 @@ class StorageService:
         while True:
             self._archive.ended(await self._writer.end_idle())
             self._intake.check_progress()
+            try:
+                await self._ledger.recount(self.catalogue.usage)
+            except CatalogueError as error:
+                log.warning("what is stored cannot be counted again yet", error=str(error))
             await self._runtime.clock.sleep(_HOUSEKEEPING_S)
 
     async def _unlisted_loop(self) -> None:
@@ -269,16 +272,7 @@ class StorageService:
 
     async def lock(self, recording_id: str, locked: bool) -> Recording | None:
         """Lock or unlock a recording; None: there is none."""
-        recording, changed = await self.catalogue.set_locked(recording_id, locked)
-        if recording is None:
-            return None
-        if changed:
-            self._writer.locked(recording_id, locked)
-            self._ledger.recording(recording, -recording.size_bytes, locked=not locked)
-            self._ledger.recording(recording, recording.size_bytes, locked=locked)
-            self._notices.recording(recording, RecordingChange.LOCKED if locked else RecordingChange.UNLOCKED)
-        await self._locks.set(recording)
-        return recording
+        return await self._locks.set(recording_id, locked)
 
     async def timeline(self, channel: str, from_ns: int, to_ns: int) -> list[BarSpan]:
         """What a time bar shows."""

@@ -15,7 +15,7 @@ from pydantic import SecretStr
 from sqlalchemy import Connection
 
 from services.storage.adapters.buckets import Buckets
-from services.storage.adapters.catalogue import Catalogue
+from services.storage.adapters.catalogue import Catalogue, Kept
 from services.storage.adapters.database import MIGRATIONS
 from services.storage.adapters.ledger import Ledger, Share, Usage
 from services.storage.adapters.snapshots import Snapshot, Snapshots
@@ -113,6 +113,23 @@ async def test_a_recording_goes_through_its_states_once(catalogue: Catalogue) ->
     assert await catalogue.between(None, 0, 2**62, 10) == []
     await catalogue.forget([one.id])
     assert (await catalogue.get(one.id), await catalogue.segments_of(one.id)) == (None, [])
+
+
+async def test_what_changes_is_told_as_the_change_found_it(catalogue: Catalogue) -> None:
+    """Whoever counts it must not ask again: another may have locked or unlocked it since."""
+    one, two = recording(0), recording(1)
+    await keep(catalogue, one, two)
+    locked, changed = await catalogue.set_locked(one.id, True)
+    assert (locked, changed) == (replace(one, locked=True), True)
+    grown = [replace(one, size_bytes=1300), replace(two, size_bytes=1300)]
+    kept = await catalogue.commit(grown, [], [replace(parts(of)[0], id=f"{of.id}/more", ordinal=3) for of in grown])
+    assert kept == {one.id: Kept(Kind.GENERAL, locked=True), two.id: Kept(Kind.GENERAL, locked=False)}
+    closed = await catalogue.close(one.id, 1400, "d" * 64)
+    assert closed == replace(one, size_bytes=1400, sha256="d" * 64, locked=True, state=State.CLOSED)
+    assert await catalogue.close(one.id, 1400, "d" * 64) is None
+    assert await catalogue.lost(one.id) == closed
+    assert await catalogue.lost(one.id) is None
+    assert await catalogue.segments_of(one.id) == []
 
 
 async def test_what_is_asked_for_is_found_in_order(catalogue: Catalogue) -> None:

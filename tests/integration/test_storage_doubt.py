@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from services.storage.adapters.catalogue import Catalogue
+from services.storage.adapters.catalogue import Catalogue, Kept
 from services.storage.adapters.layout import Layout
 from services.storage.adapters.ledger import Ledger
 from services.storage.adapters.writer import Writer
-from services.storage.core.model import Kind, Recording, StoredSegment
+from services.storage.core.model import Recording, StoredSegment
 from shared.config.services import DatabaseConfig
 from shared.db.engine import database_url
 from shared.domain.clock import SystemClock
@@ -26,7 +26,7 @@ class BreaksOff(Catalogue):
 
     lose: str = ""
 
-    async def commit(self, changed: Sequence[Recording], new: Iterable[str], added: Sequence[StoredSegment]) -> dict[str, Kind]:
+    async def commit(self, changed: Sequence[Recording], new: Iterable[str], added: Sequence[StoredSegment]) -> dict[str, Kept]:
         lost, self.lose = self.lose, ""
         if lost == "the commit":
             raise CatalogueUnavailable("connection was closed in the middle of operation")

@@ -138,13 +138,18 @@ class Adopter:
     async def _list(self, found: Sequence[Rows], adopted: Adopted) -> None:
         if not found:
             return
-        listed = await self._catalogue.adopt(found)
+        listed = await self._adopt(found)
         keys = {recording.object_key for recording in listed}
         # Footage of which a part is stored a second time: its segments cannot have the same ids twice.
-        listed += await self._catalogue.adopt([_renamed(rows) for rows in found if rows[0].object_key not in keys])
-        for recording in listed:
-            self._ledger.recording(recording, recording.size_bytes, locked=recording.locked)
+        listed += await self._adopt([_renamed(rows) for rows in found if rows[0].object_key not in keys])
         adopted.recordings += len(listed)
+
+    async def _adopt(self, found: Sequence[Rows]) -> list[Recording]:
+        async with self._ledger.changing():
+            listed = await self._catalogue.adopt(found)
+            for recording in listed:
+                self._ledger.recording(recording, recording.size_bytes, locked=recording.locked)
+        return listed
 
     async def _pictures(self, bucket: str, page: Sequence[tuple[ObjectInfo, tuple[str, int]]], adopted: Adopted) -> None:
         known = await self._snapshots.known([info.key for info, _ in page])

@@ -123,10 +123,12 @@ class Archive:
             self._notices.set("storage.error", f"a recording of {recording.channel} is damaged: {error.what}")
             log.error("a recording is damaged on the disk", recording=recording.id, error=str(error))
             return
-        await self._catalogue.close(recording.id, finished.size_bytes, finished.sha256)
-        current = await self._catalogue.get(recording.id) or recording
-        self._ledger.recording(recording, finished.size_bytes - recording.size_bytes, locked=current.locked)
-        self._notices.recording(current, RecordingChange.STORED)
+        async with self._ledger.changing():
+            closed = await self._catalogue.close(found.id, finished.size_bytes, finished.sha256)
+            if closed is not None:
+                self._ledger.recording(closed, closed.size_bytes - found.size_bytes, locked=closed.locked)
+        if closed is not None:
+            self._notices.recording(closed, RecordingChange.STORED)
 
     async def upload_loop(self) -> None:
         """Put closed files into the object store, oldest first. Supervised."""
@@ -192,12 +194,18 @@ class Archive:
         """There is nothing to put: it was put by an attempt whose row was never written, or deleted meanwhile, or the disk has lost it."""
         if await _is_there(store, recording):
             await self._catalogue.uploaded(recording.id)
-        elif await self._catalogue.lost(recording.id):  # it must not keep the others waiting
+        elif await self._lost(recording):  # it must not keep the others waiting
             log.error(
                 "the file of a recording has disappeared from this disk", recording=recording.id, path=str(self._layout.path(recording))
             )
             self._notices.set("storage.error", f"a recording of {recording.channel} has disappeared from the disk")
-            self._ledger.recording(recording, -recording.size_bytes, locked=recording.locked)
+
+    async def _lost(self, recording: Recording) -> bool:
+        async with self._ledger.changing():
+            lost = await self._catalogue.lost(recording.id)
+            if lost is not None:
+                self._ledger.recording(lost, -lost.size_bytes, locked=lost.locked)
+        return lost is not None
 
     async def keep_lock(self, recording: Recording) -> None:
         """Make the object's lock that of its row, as the row is now. Before the upload there is no object yet: the upload does it."""
@@ -214,8 +222,9 @@ class Archive:
     async def _remove(self, recording: Recording) -> None:
         await self.remove_object(recording)
         await asyncio.to_thread(self._layout.path(recording).unlink, missing_ok=True)
-        await self._catalogue.forget([recording.id])
-        self._ledger.recording(recording, -recording.size_bytes, locked=recording.locked)
+        async with self._ledger.changing():
+            await self._catalogue.forget([recording.id])
+            self._ledger.recording(recording, -recording.size_bytes, locked=recording.locked)
 
     async def remove_object(self, recording: Recording) -> None:
         """Delete an object whose row allows it, though its own lock may have been left on."""

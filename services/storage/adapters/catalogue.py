@@ -8,15 +8,15 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
-from sqlalchemy import Connection, Update, bindparam, delete, insert, or_, select, update
+from sqlalchemy import Connection, Delete, Update, bindparam, delete, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.storage.adapters.database import Database
-from services.storage.adapters.finder import CLOSED, SEGMENT_FIELDS, Finder, spans_of
+from services.storage.adapters.finder import CLOSED, SEGMENT_FIELDS, Finder, recording_of, spans_of
 from services.storage.adapters.tables import channel_limits, recordings, segments, store
 from services.storage.core.model import Kind, Recording, Span, State, StoredSegment
 from services.storage.core.policy import ChannelLimits
@@ -31,6 +31,15 @@ _GROW = (
     .values({name: bindparam(name) for name in ("end_ns", "size_bytes", "frames", "kind")})
 )
 _ADD = insert(segments)
+_LOCKED = select(recordings.c.id).where(recordings.c.id.in_(bindparam("ids", expanding=True)), recordings.c.locked.is_(True))
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What a commit found, or decided, of a recording: `locked`: its row was when it grew, by whomever."""
+
+    kind: Kind
+    locked: bool
 
 
 class Catalogue(Finder):
@@ -103,21 +112,21 @@ class Catalogue(Finder):
 
         return await self._writer.run(ask, read_only=True)
 
-    async def commit(self, changed: Sequence[Recording], new: Iterable[str], added: Sequence[StoredSegment]) -> dict[str, Kind]:
+    async def commit(self, changed: Sequence[Recording], new: Iterable[str], added: Sequence[StoredSegment]) -> dict[str, Kept]:
         """Record a group: new and grown recordings and their segments, in one transaction.
 
         Args:
             changed: recordings as they now are; `new`: the ids of those that are not in the catalogue yet.
 
         Returns:
-            The kind of each: alarm where an alarm's span touches it.
+            Of each its kind (alarm where an alarm's span touches it), and its lock.
         """
         return await self._writer.run(partial(_commit, changed=changed, new=set(new), added=added))
 
-    async def close(self, recording_id: str, size_bytes: int, sha256: str) -> None:
-        """The file is final."""
+    async def close(self, recording_id: str, size_bytes: int, sha256: str) -> Recording | None:
+        """The file is final. The recording as it was made; None: it was not open."""
         query = update(recordings).where(recordings.c.id == recording_id, recordings.c.state == State.OPEN.value)
-        await self._change(query.values(state=State.CLOSED.value, size_bytes=size_bytes, sha256=sha256))
+        return await self._changed(query.values(state=State.CLOSED.value, size_bytes=size_bytes, sha256=sha256))
 
     async def uploaded(self, recording_id: str) -> bool:
         """The object is there. False: it is being deleted meanwhile."""
@@ -127,6 +136,16 @@ class Catalogue(Finder):
     async def _change(self, statement: Update) -> int:
         """Rows that it changed."""
         return await self._writer.run(lambda connection: connection.execute(statement).rowcount)
+
+    async def _changed(self, statement: Update | Delete) -> Recording | None:
+        """The one recording that it changed, as it was made; None: it changed none."""
+        query = statement.returning(recordings)
+
+        def work(connection: Connection) -> Recording | None:
+            row = connection.execute(query).mappings().first()
+            return None if row is None else recording_of(row)
+
+        return await self._writer.run(work)
 
     # -- recovery
 
@@ -171,19 +190,20 @@ class Catalogue(Finder):
         statement = delete(recordings).where(recordings.c.id.in_(recording_ids))
         await self._reads.run(lambda connection: connection.execute(statement))
 
-    async def lost(self, recording_id: str) -> bool:
-        """A closed file has disappeared: its row and segments go. False: somebody deletes it, or has."""
-        statement = delete(recordings).where(recordings.c.id == recording_id, recordings.c.state == State.CLOSED.value)
-        return await self._reads.run(lambda connection: connection.execute(statement).rowcount) == 1
+    async def lost(self, recording_id: str) -> Recording | None:
+        """A closed file has disappeared: its row and segments go. As it was then; None: somebody deletes it, or has."""
+        return await self._changed(delete(recordings).where(recordings.c.id == recording_id, recordings.c.state == State.CLOSED.value))
 
     async def set_locked(self, recording_id: str, locked: bool) -> tuple[Recording | None, bool]:
-        """The recording as it now is, and whether that is a change; None: there is none, or it is being deleted."""
+        """The recording, as this made it if it is a change, and whether it is; None: there is none, or it is being deleted."""
         query = update(recordings).where(
             recordings.c.id == recording_id, recordings.c.state != State.DELETING.value, recordings.c.locked.is_(not locked)
         )
-        changed = await self._change(query.values(locked=locked)) == 1
+        changed = await self._changed(query.values(locked=locked))
+        if changed is not None:
+            return changed, True
         found = await self.get(recording_id)
-        return (None, False) if found is None or found.state is State.DELETING else (found, changed)
+        return (None if found is None or found.state is State.DELETING else found), False
 
 
 def _known(connection: Connection, segment_ids: Sequence[str]) -> set[str]:
@@ -202,7 +222,7 @@ def _adopt(connection: Connection, recording: Recording, added: Sequence[StoredS
     return True
 
 
-def _commit(connection: Connection, changed: Sequence[Recording], new: set[str], added: Sequence[StoredSegment]) -> dict[str, Kind]:
+def _commit(connection: Connection, changed: Sequence[Recording], new: set[str], added: Sequence[StoredSegment]) -> dict[str, Kept]:
     spans = spans_of(connection, {r.channel for r in changed}, min(r.start_ns for r in changed), max(r.end_ns for r in changed))
     kinds = {}
     for recording in changed:
@@ -218,8 +238,10 @@ def _commit(connection: Connection, changed: Sequence[Recording], new: set[str],
     ]
     if grown:
         connection.execute(_GROW, grown)
+    # Asked now that these rows are ours until the end of the transaction: who locks one comes before it, or after.
+    locked = set(connection.scalars(_LOCKED, {"ids": [row["of_id"] for row in grown]})) if grown else set()
     connection.execute(_ADD, [{name: getattr(segment, name) for name in SEGMENT_FIELDS} for segment in added])
-    return kinds
+    return {id_: Kept(kind, id_ in locked) for id_, kind in kinds.items()}
 
 
 def _row(recording: Recording) -> dict[str, Any]:

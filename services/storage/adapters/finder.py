@@ -132,7 +132,7 @@ class Finder:
 
     async def _recordings(self, condition: ColumnElement[bool], limit: int = 1_000_000) -> list[Recording]:
         query = select(recordings).where(condition).order_by(recordings.c.start_ns, recordings.c.id).limit(limit)
-        return await self._reads.run(lambda connection: [_recording(row) for row in connection.execute(query).mappings()], read_only=True)
+        return await self._reads.run(lambda connection: [recording_of(row) for row in connection.execute(query).mappings()], read_only=True)
 
 
 def in_range(column: ColumnElement[int], times: Range) -> list[ColumnElement[bool]]:
@@ -174,7 +174,7 @@ def _usage(connection: Connection) -> dict[Share, Usage]:
     return result
 
 
-def _recording(row: RowMapping) -> Recording:
+def recording_of(row: RowMapping) -> Recording:
     values = {name: row[name] for name in _RECORDING_FIELDS}
     return Recording(**{**values, "kind": Kind(row["kind"]), "state": State(row["state"]), "locked": bool(row["locked"])})
 

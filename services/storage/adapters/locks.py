@@ -10,9 +10,12 @@ import structlog
 from services.storage.adapters.archive import Archive
 from services.storage.adapters.buckets import Buckets
 from services.storage.adapters.catalogue import Catalogue
+from services.storage.adapters.ledger import Ledger
+from services.storage.adapters.notices import Notices
 from services.storage.core.model import Recording
 from shared.domain.clock import Clock
 from shared.domain.errors import ObjectNotFound, ObjectStoreError
+from shared.messages import RecordingChange
 
 log = structlog.get_logger(__name__)
 
@@ -20,15 +23,38 @@ _RETRY_MIN_S, _RETRY_MAX_S = 1.0, 60.0
 
 
 class Locks:
-    """`set` at once where that is possible; `loop`, supervised, does what was not: at the start, and when the store is back."""
+    """`set`: the object follows at once where that is possible; `loop`, supervised, does what was not: at the start, and when the store
+    is back."""
 
-    def __init__(self, catalogue: Catalogue, buckets: Buckets, archive: Archive, clock: Clock, device: str) -> None:
+    def __init__(
+        self, catalogue: Catalogue, buckets: Buckets, archive: Archive, ledger: Ledger, notices: Notices, clock: Clock, device: str
+    ) -> None:
         self._catalogue, self._buckets, self._archive, self._clock = catalogue, buckets, archive, clock
+        self._ledger, self._notices = ledger, notices
         self._prefix = f"{device}/"
         self._wake = asyncio.Event()
 
-    async def set(self, recording: Recording) -> None:
-        """Its row was locked or unlocked: its object too, now or as soon as the store answers."""
+    async def set(self, recording_id: str, locked: bool) -> Recording | None:
+        """Lock or unlock a recording: its row, and its object now or as soon as the store answers.
+
+        Returns:
+            The recording; None: there is none.
+
+        Raises:
+            CatalogueError: it may be done or not.
+        """
+        async with self._ledger.changing():
+            recording, changed = await self._catalogue.set_locked(recording_id, locked)
+            if recording is not None and changed:
+                self._ledger.lock(recording, recording.size_bytes, locked=locked)
+        if recording is None:
+            return None
+        if changed:
+            self._notices.recording(recording, RecordingChange.LOCKED if locked else RecordingChange.UNLOCKED)
+        await self._follow(recording)
+        return recording
+
+    async def _follow(self, recording: Recording) -> None:
         try:
             await self._archive.keep_lock(recording)
         except ObjectStoreError as error:

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 
 from sqlalchemy import delete, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.storage.adapters.buckets import Buckets, each_bucket_alone
 from services.storage.adapters.catalogue import Catalogue
@@ -45,13 +46,11 @@ class Snapshots:
             snapshot = replace(snapshot, bucket=await self._catalogue.snapshot_bucket(snapshot.object_key))
         store = await self._buckets.of_snapshot(snapshot.bucket)
         await store.put_bytes(snapshot.object_key, jpeg, content_type="image/jpeg")
-        async with self._catalogue.writing() as connection:
-            gone = await connection.execute(
-                delete(snapshots).where(snapshots.c.object_key == snapshot.object_key).returning(snapshots.c.size_bytes)
-            )
-            self._ledger.snapshot(snapshot, -sum(row.size_bytes for row in gone))
-            await connection.execute(insert(snapshots).values(**{**asdict(snapshot), "size_bytes": len(jpeg)}, deleting=False))
-        self._ledger.snapshot(snapshot, len(jpeg))
+        async with self._ledger.changing():
+            async with self._catalogue.writing() as connection:
+                gone_bytes = await _forget(connection, snapshot)
+                await connection.execute(insert(snapshots).values(**{**asdict(snapshot), "size_bytes": len(jpeg)}, deleting=False))
+            self._ledger.snapshot(snapshot, len(jpeg) - gone_bytes)
 
     async def known(self, keys: Sequence[str]) -> set[str]:
         """Which of these are in the catalogue."""
@@ -71,10 +70,11 @@ class Snapshots:
         known = await self.known([snapshot.object_key for snapshot in found])
         new = [snapshot for snapshot in found if snapshot.object_key not in known]
         if new:
-            async with self._catalogue.writing() as connection:
-                await connection.execute(insert(snapshots), [{**asdict(snapshot), "deleting": False} for snapshot in new])
-        for snapshot in new:
-            self._ledger.snapshot(snapshot, snapshot.size_bytes)
+            async with self._ledger.changing():
+                async with self._catalogue.writing() as connection:
+                    await connection.execute(insert(snapshots), [{**asdict(snapshot), "deleting": False} for snapshot in new])
+                for snapshot in new:
+                    self._ledger.snapshot(snapshot, snapshot.size_bytes)
         return len(new)
 
     async def oldest(
@@ -112,6 +112,15 @@ class Snapshots:
 
     async def _remove(self, snapshot: Snapshot) -> None:
         await (await self._buckets.of_snapshot(snapshot.bucket)).delete(snapshot.object_key)
-        async with self._catalogue.writing() as connection:
-            await connection.execute(delete(snapshots).where(snapshots.c.object_key == snapshot.object_key))
-        self._ledger.snapshot(snapshot, -snapshot.size_bytes)
+        async with self._ledger.changing():
+            async with self._catalogue.writing() as connection:
+                gone_bytes = await _forget(connection, snapshot)
+            self._ledger.snapshot(snapshot, -gone_bytes)
+
+
+async def _forget(connection: AsyncConnection, snapshot: Snapshot) -> int:
+    """Its row goes; the bytes that it had, which may be those of another picture by now."""
+    rows = await connection.execute(
+        delete(snapshots).where(snapshots.c.object_key == snapshot.object_key).returning(snapshots.c.size_bytes)
+    )
+    return sum(row.size_bytes for row in rows)

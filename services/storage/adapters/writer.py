@@ -103,11 +103,12 @@ class Writer:
                     groups.setdefault((message.channel, message.stream.value), {}).setdefault(message.segment_id, message)
             placed = await self._write(groups, spans)
             try:
-                await self._record(placed)
+                async with self._ledger.changing():
+                    await self._record(placed)
+                    outcome = self._settle(messages, groups, placed)
             except CatalogueError:
                 self._doubt(placed)
                 raise
-            outcome = self._settle(messages, groups, placed)
             outcome.ended += await self._resolved({*outcome.ended, *(held.file.recording.id for held in self._open.values())})
             return outcome
 
@@ -181,11 +182,11 @@ class Writer:
         changed = [recording for one in placed.values() for recording in one.changed.values()]
         if not changed:
             return
-        kinds = await self._catalogue.commit(
+        kept = await self._catalogue.commit(
             changed, [new for one in placed.values() for new in one.new], [segment for one in placed.values() for segment in one.added]
         )
         for one in placed.values():
-            one.changed = {id_: replace(recording, kind=kinds[id_]) for id_, recording in one.changed.items()}
+            one.changed = {id_: replace(recording, kind=kept[id_].kind, locked=kept[id_].locked) for id_, recording in one.changed.items()}
 
     async def _distinct_keys(self, placed: Mapping[StreamKey, Placed]) -> None:
         """Footage of one time twice (the clock was set back) must not share an object key."""
@@ -236,12 +237,6 @@ class Writer:
             recording = held.file.recording
             if recording.channel == span.channel and touches(span, recording.start_ns, recording.end_ns):
                 held.file = replace(held.file, recording=replace(recording, kind=Kind.ALARM))
-
-    def locked(self, recording_id: str, locked: bool) -> None:
-        """A recording was locked or unlocked (the catalogue knows already)."""
-        for held in self._open.values():
-            if held.file.recording.id == recording_id:
-                held.file = replace(held.file, recording=replace(held.file.recording, locked=locked))
 
     async def end_idle(self) -> list[str]:
         """End the files whose channel has gone quiet; their ids."""
