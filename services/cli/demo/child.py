@@ -21,7 +21,7 @@ from shared.domain.errors import CameraUnreachable
 from shared.obs.logging import configure
 
 USER = "demo"
-_START_LIMIT_S = 60
+_START_LIMIT_S = 300  # files are read whole, and a disk may be slow; a child that fails is noticed at once
 _STOP_LIMIT_S = 5
 
 
