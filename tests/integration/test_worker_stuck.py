@@ -48,7 +48,7 @@ async def test_a_stuck_worker_ends_its_process_and_the_next_handles_what_it_had_
         await bus.producer.publish(DETECTIONS, message(1))
         for how in ("waits", "blocks"):
             with worker(broker, tmp_path, how) as stuck:
-                output, _ = await asyncio.to_thread(stuck.communicate, None, 180)
+                output, _ = await asyncio.to_thread(stuck.communicate, None, 400)
                 assert stuck.returncode == EXIT_STUCK
                 assert b"handled" not in output
         with worker(broker, tmp_path, "works") as working:
