@@ -89,6 +89,14 @@ export class Dock {
     }, SETTLE_MS);
   }
 
+  /** A lock of this channel was set or taken off: what was asked before may be how it was. */
+  changed(channel) {
+    const row = this.#rows.get(channel);
+    if (!row) return;
+    row.answered = ++this.#asked;
+    this.load([channel]);
+  }
+
   /** Of which no answer is awaited: where storage hangs, questions do not pile up. */
   #idle(channels) { return channels.filter((id) => !this.#rows.get(id)?.asking); }
 

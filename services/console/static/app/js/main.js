@@ -94,7 +94,7 @@ async function main() {
   const troubles = new Troubles($("banner"));
   const trouble = (what, error) => troubles.set(what, error);
 
-  const player = new Player(site, { toasts, closed: () => { leaveLink(); showWall(); }, moved: (channel, ms) => dock.cursor(channel, ms), changed: () => dock.refresh() });
+  const player = new Player(site, { toasts, closed: () => { leaveLink(); showWall(); }, moved: (channel, ms) => dock.cursor(channel, ms), changed: (channel) => dock.changed(channel) });
   const playback = (id) => play(id, now() - BEFORE_NOW_MS);
   const wall = new Wall(site, live, { playback, lastRecorded });
   const dock = new Dock($("dock"), site, live, { trouble, play: (id, ms) => play(id, ms) });

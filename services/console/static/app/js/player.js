@@ -33,6 +33,7 @@ export class Player {
   #file = null; // what plays; null while something is looked for
   #sought = null; // the moment that is looked for
   #next = null;
+  #changes = 0; // locks that were set or taken off
   #run = 0; // counts what is looked for: answers that come for something earlier are dropped
   #timer = 0;
 
@@ -139,9 +140,11 @@ export class Player {
 
   /** Files that end after `ms`, in order. null: something else is looked for meanwhile, or they cannot be read, and `again` is called soon. */
   async #files(ms, run, again) {
+    const changes = this.#changes;
     try {
       const { recordings } = await api("/api/recordings", { query: { channel: this.#channel, from_ns: nsOf(ms), to_ns: nsOf(ms + AHEAD_MS), limit: 1000 } });
       if (run !== this.#run) return null;
+      if (changes !== this.#changes) return this.#files(ms, run, again); // this may be how locks were before
       return recordings.filter((file) => msOf(file.end_ns) > ms + 50 && file.stream !== "sub").sort((a, b) => a.start_ns - b.start_ns);
     } catch (error) {
       if (run === this.#run) {
@@ -247,9 +250,10 @@ export class Player {
     try {
       await api(`/api/recordings/${encodeURIComponent(file.id)}/lock`, { method: file.locked ? "DELETE" : "PUT" });
       const locked = !file.locked;
+      this.#changes += 1;
       file.locked = locked;
       if (this.#file?.id === file.id) this.#file.locked = locked; // it may have been read again meanwhile
-      this.actions.changed();
+      this.actions.changed(file.channel);
     } catch (error) {
       this.actions.toasts.error(error);
     }
