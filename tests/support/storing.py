@@ -31,7 +31,7 @@ from tests.support.waiting import until as until  # noqa: PLC0414  # the alias s
 MIB = 1024 * 1024
 _READY_S = 180.0
 #: What the stop of a service may take here: a busy machine is late, and tests look at what an orderly stop leaves.
-_STOP_S = 180.0
+_STOP_S = 60.0
 B = TypeVar("B", bound=Bus)
 
 
@@ -92,7 +92,7 @@ class Storing:
         """Publish; each future resolves when the segment is durable."""
         return [await self.bus.producer.enqueue(SEGMENTS, segment) for segment in segments]
 
-    async def keep(self, *segments: SegmentMessage, deadline_s: float = 60.0) -> None:
+    async def keep(self, *segments: SegmentMessage, deadline_s: float = 180.0) -> None:
         """Publish, and wait until all are acknowledged."""
         async with asyncio.timeout(deadline_s):
             await asyncio.gather(*await self.send(*segments))
@@ -118,7 +118,7 @@ class Storing:
         return [str(problem) for problem in await problems(self.config, self.data_dir, deep=True)]
 
 
-async def next_of(consumer: Consumer, wanted: Callable[[Any], bool], deadline_s: float = 60.0) -> Message:
+async def next_of(consumer: Consumer, wanted: Callable[[Any], bool], deadline_s: float = 180.0) -> Message:
     """The next message that is wanted."""
     async with asyncio.timeout(deadline_s):
         while True:
