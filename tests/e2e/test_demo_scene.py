@@ -17,7 +17,7 @@ import pytest
 from services.cli.demo.scene import GATE, SCENES, YARD, build_scenes
 from services.cli.demo.scene_truth import Direction, Passage, SceneTruth
 from services.cli.demo.simulated import CameraSpec
-from shared.domain.clock import NS_PER_S, seconds_to_ns
+from shared.domain.clock import NS_PER_S, SystemClock, seconds_to_ns
 from tests.support.recorder import Recorder, recorder
 from tests.support.rtsp import SimulatorThread, camera_simulator
 from tests.support.waiting import wait_for
@@ -48,29 +48,22 @@ def site(simulator: SimulatorThread) -> dict[str, Any]:
 
 @dataclass
 class Story:
-    """Alarms of whole passes, with the seconds since the scene began."""
+    """Alarms of whole passes, with the seconds since these began."""
 
     crossings: list[tuple[float, str]]
     passages: list[tuple[float, str]]
 
 
-def began_ns(simulator: SimulatorThread, truth: SceneTruth) -> int | None:
-    """The first picture of the stream that is looked at. None: not asked for yet."""
-    clients = simulator.stats(f"/{truth.name}/sub").clients
-    assert len(clients) <= 1, f"{truth.name}: the scene began again, for who came anew: {clients}"
-    return clients[0].first_capture_ns if clients else None
-
-
-def seen(vedette: Recorder, start_ns: int, truth: SceneTruth, kind: str) -> list[tuple[float, str]]:
-    alarms = [((a["start_ns"] - start_ns) / NS_PER_S, a["direction"]) for a in vedette.alarms(channel=truth.name, kind=kind)]
-    return [(time_s, direction) for time_s, direction in alarms if time_s < PASSES * truth.duration_s]
+def seen(vedette: Recorder, truth: SceneTruth, kind: str, begin_ns: int) -> list[tuple[float, str]]:
+    alarms = [((a["start_ns"] - begin_ns) / NS_PER_S, a["direction"]) for a in vedette.alarms(channel=truth.name, kind=kind)]
+    return [(time_s, direction) for time_s, direction in alarms if 0 <= time_s < PASSES * truth.duration_s]
 
 
 def looked_at_ns(vedette: Recorder, truth: SceneTruth) -> int:
     """Until when footage is stored and looked at, however late a busy machine is with that."""
     recordings = vedette.recordings(truth.name)
     (channel,) = (one for one in vedette.get("/api/status")["channels"] if one["channel"] == truth.name)
-    return recordings[-1]["end_ns"] - seconds_to_ns(channel["analysis_late_s"]) if recordings else 0
+    return int(recordings[-1]["end_ns"]) - seconds_to_ns(channel["analysis_late_s"]) if recordings else 0
 
 
 def nothing_waits(vedette: Recorder) -> bool:
@@ -82,32 +75,39 @@ def nothing_waits(vedette: Recorder) -> bool:
 @pytest.fixture(scope="module")
 def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
     built = {scene.truth.name: scene for scene in build_scenes(tmp_path_factory.mktemp("scenes"), scenes=SCENES)}
-    cameras = [CameraSpec(f"/{name}", scene.files.main) for name, scene in built.items()]
-    cameras += [CameraSpec(f"/{name}/sub", scene.files.sub) for name, scene in built.items()]
+    origins: set[int] = set()  # when both films began, by the cameras' clock, UTC ns
+    cameras = [
+        CameraSpec(path, file, live=True, on_frame=lambda frame: origins.add(frame.capture_ns - frame.media_ns))
+        for name, scene in built.items()
+        for path, file in ((f"/{name}", scene.files.main), (f"/{name}/sub", scene.files.sub))
+    ]
     folder: Path = tmp_path_factory.mktemp("demo-scene")
-    with camera_simulator(*cameras) as simulator:
-        simulator.stop_listening()
-        with recorder(folder, site(simulator)) as vedette:
-            wait_for(vedette.detects, what="the detector is ready", deadline_s=600)
-            simulator.listen()
-            yield whole_passes(vedette, simulator)
+    with camera_simulator(*cameras) as simulator, recorder(folder, site(simulator)) as vedette:
+        wait_for(vedette.detects, what="the detector is ready", deadline_s=600)
+        for camera in cameras:
+            simulator.wait_until(camera.path, lambda stats: stats.playing == 1)
+        (origin_ns,) = origins
+        yield whole_passes(vedette, origin_ns)
 
 
-def whole_passes(vedette: Recorder, simulator: SimulatorThread) -> Story:
+def whole_passes(vedette: Recorder, origin_ns: int) -> Story:
     """Wait for them; what was seen."""
+    now_ns = SystemClock().now_ns()
+    begin_ns = {truth.name: next_pass_ns(truth, origin_ns, now_ns) for truth in SCENES}
 
-    def over(truth: SceneTruth) -> int:
-        """When the scene began, once it is over; 0 until then."""
-        start_ns = began_ns(simulator, truth)
-        if start_ns is None or looked_at_ns(vedette, truth) < start_ns + seconds_to_ns(PASSES * truth.duration_s + GRACE_S):
-            return 0
-        return start_ns if nothing_waits(vedette) else 0
+    def over(truth: SceneTruth) -> bool:
+        end_ns = begin_ns[truth.name] + seconds_to_ns(PASSES * truth.duration_s + GRACE_S)
+        return looked_at_ns(vedette, truth) >= end_ns and nothing_waits(vedette)
 
-    # one after the other: the second has mostly passed by then
-    gate_ns, yard_ns = (
-        wait_for(partial(over, truth), what=f"{PASSES} passes of {truth.name}", deadline_s=400, every_s=1) for truth in SCENES
-    )
-    return Story(seen(vedette, gate_ns, GATE, "tripwire"), seen(vedette, yard_ns, YARD, "intrusion"))
+    for truth in SCENES:  # one after the other: the second has mostly passed by then
+        wait_for(partial(over, truth), what=f"{PASSES} passes of {truth.name}", deadline_s=400, every_s=1)
+    return Story(seen(vedette, GATE, "tripwire", begin_ns[GATE.name]), seen(vedette, YARD, "intrusion", begin_ns[YARD.name]))
+
+
+def next_pass_ns(truth: SceneTruth, origin_ns: int, now_ns: int) -> int:
+    """When the film begins again."""
+    duration_ns = seconds_to_ns(truth.duration_s)
+    return now_ns + (origin_ns - now_ns) % duration_ns
 
 
 def test_every_crossing_of_the_gate_and_no_other(story: Story) -> None:
