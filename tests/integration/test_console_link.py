@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Error, expect
+from playwright.async_api import Error, Page, expect
 
 from services.alarms.core.place import Place
 from services.storage.api import router as storage_routes
 from shared.domain.clock import NS_PER_S
 from shared.messages import AlarmState
-from shared.topics import ALARMS
+from shared.topics import ACTIONS, ALARMS
 from tests.support import storing
 from tests.support.segments import Feed
 from tests.unit.console import stand
@@ -152,6 +153,40 @@ async def test_a_link_that_leads_nowhere_says_so(tmp_path: Path, query: str, sai
         notices = await noted(page)
         await enter(s, page)
         await notices.told(said)
+
+
+async def looked_at_later(s: stand.Stand, page: Page) -> None:
+    """Log in where a link leads, and come back to the page after a while in which the recorder had much to say."""
+    await page.clock.install()
+    await enter(s, page)
+    await expect(page.locator(".toast")).to_contain_text("leads nowhere")
+    await page.clock.pause_at(datetime.now(UTC) + timedelta(hours=1))  # from here on time passes there as the test says
+    for number in range(3):
+        await s.bus.producer.publish(ACTIONS, stand.notice(f"n{number}", "gate", 1, s.clock.now_ns(), f"notice {number}"))
+        await expect(page.locator(".toast").last).to_contain_text(f"notice {number}")
+    await page.clock.fast_forward(60_000)
+    await expect(page.locator(".toast")).to_have_count(1)
+
+
+NOWHERE = ["/?channel=nowhere&at_ns=1700000000000000000", "/?channel=@device&at_ns=1700000000000000000"]
+
+
+@pytest.mark.parametrize("path", NOWHERE)
+async def test_that_a_link_leads_nowhere_is_said_until_it_is_dismissed(tmp_path: Path, path: str) -> None:
+    async with stand.running(tmp_path) as s, browsing(s, log_in=False, path=path) as page:
+        await looked_at_later(s, page)
+        await expect(page.locator(".toast")).to_contain_text("leads nowhere")
+        await page.get_by_role("button", name="Dismiss").click()
+        await expect(page.locator(".toast")).to_have_count(0)
+
+
+async def test_that_a_link_leads_nowhere_is_said_until_something_else_is_opened(tmp_path: Path) -> None:
+    async with stand.running(tmp_path) as s, browsing(s, log_in=False, path=NOWHERE[0]) as page:
+        s.answers.alarms["a1"] = stand.alarm("a1", "gate", 1, s.clock.now_ns() - 60 * NS_PER_S)
+        await looked_at_later(s, page)
+        await expect(page.locator(".toast")).to_contain_text("leads nowhere")
+        await page.locator("[data-alarm=a1] .thumb").click()
+        await expect(page.locator(".toast")).to_have_count(0)
 
 
 async def test_a_link_to_what_is_not_recorded_says_so(tmp_path: Path) -> None:

@@ -130,14 +130,19 @@ async function main() {
     player.play(channel, ms);
   }
   let link = readLink(site); // null as soon as something else is opened
+  let nowhere = null; // the notice that says so of a link
   function leaveLink() {
     forgetLink();
     link = null;
+    nowhere?.remove();
   }
+  const lost = (why) => { nowhere = toasts.show("This link leads nowhere", why, "error", { stays: true }); };
   async function follow({ channel, ms, problem }) {
-    if (problem) { toasts.show("This link leads nowhere", problem, "error"); return; }
+    if (problem) { lost(problem); return; }
     const alarm = await alarms.find(channel ?? DEVICE, ms, () => link);
-    if (alarm && link) alarms.choose(alarm, { reveal: true });
+    if (!link) return;
+    if (alarm) alarms.choose(alarm, { reveal: true });
+    else if (!channel) lost("The recorder has no such alarm.");
   }
   function showWall() {
     stage.classList.remove("playing");
@@ -148,6 +153,7 @@ async function main() {
     if (document.body.dataset.view === "recordings") tabs.show("live");
   }
   document.addEventListener("keydown", (event) => { if (event.key === "Escape" && stage.classList.contains("playing")) player.close(); });
+  tabs.onShow(() => nowhere?.remove());
   tabs.onShow((view) => { if (view === "live" && stage.classList.contains("playing")) player.close(); });
   if (link?.channel) show(link.channel, link.ms, null);
   else { forgetLink(); showWall(); }

@@ -1,4 +1,4 @@
-// Live notices: one line each, where they cover no picture.
+// Notices: one line each, where they cover no picture.
 
 import { h, icon, iconButton } from "./dom.js";
 
@@ -8,14 +8,16 @@ const MOST = 2;
 export class Toasts {
   constructor(element) { this.element = element; }
 
-  /** `kind`: alarm, error or info. */
-  show(title, text = "", kind = "info") {
-    const toast = h("div", { class: `toast ${kind}`, title: [title, text].filter(Boolean).join(": ") }, icon(kind === "alarm" ? "bell" : kind === "error" ? "exception" : "info"),
+  /** The notice. `kind`: alarm, error or info; `stays`: until it is dismissed or removed. */
+  show(title, text = "", kind = "info", { stays = false } = {}) {
+    const toast = h("div", { class: `toast ${kind}${stays ? " stays" : ""}`, title: [title, text].filter(Boolean).join(": ") }, icon(kind === "alarm" ? "bell" : kind === "error" ? "exception" : "info"),
       h("div", {}, title ? h("b", {}, title) : null, text ? h("span", {}, text) : null),
       iconButton("close", "Dismiss", () => toast.remove()));
     this.element.append(toast);
-    while (this.element.children.length > MOST) this.element.firstElementChild.remove();
-    setTimeout(() => toast.remove(), SHOWN_MS);
+    const passing = [...this.element.querySelectorAll(".toast:not(.stays)")];
+    for (const old of passing.slice(0, -MOST)) old.remove();
+    if (!stays) setTimeout(() => toast.remove(), SHOWN_MS);
+    return toast;
   }
 
   error(error) { this.show("That did not work", error.message, "error"); }
