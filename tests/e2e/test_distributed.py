@@ -23,7 +23,7 @@ from tests.support.rtsp import camera_simulator
 from tests.support.waiting import wait_for
 from tests.support.webhooks import TEST_SECRET, monitoring_centre
 
-pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.servers, pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.servers, pytest.mark.timeout(3000)]
 
 CHANNELS = ("front", "back")
 INGEST = ("ingest", "ingest-2")
@@ -82,7 +82,7 @@ def deployed(story: Story) -> Deployment:
 
 def analytics(vedette: Deployment, worker: str) -> dict[str, Any]:
     """What a worker tells of itself."""
-    told: dict[str, Any] = httpx.get(vedette.health_url(worker), timeout=30).json()["services"]["analytics"]
+    told: dict[str, Any] = httpx.get(vedette.health_url(worker), timeout=120).json()["services"]["analytics"]
     return told
 
 

@@ -22,7 +22,7 @@ from tests.support.doors import STALE_NS
 from tests.support.kafka import KafkaServer
 from tests.support.postgres import PostgresServer
 
-pytestmark = [pytest.mark.e2e, pytest.mark.servers, pytest.mark.slow, pytest.mark.timeout(1500), TOO_BUSY]
+pytestmark = [pytest.mark.e2e, pytest.mark.servers, pytest.mark.slow, pytest.mark.timeout(3000), TOO_BUSY]
 
 ROUNDS = int(os.environ.get("VEDETTE_KILL_ROUNDS", "30"))
 SEED = int(os.environ.get("VEDETTE_KILL_SEED", "0")) or random.SystemRandom().randrange(1, 2**31)

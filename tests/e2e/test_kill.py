@@ -25,11 +25,12 @@ from tests.support.recorder import Recorder, count_frames
 from tests.support.rtsp import camera_simulator
 from tests.support.waiting import wait_for
 
-pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(3000)]
 
 ROUNDS = int(os.environ.get("VEDETTE_KILL_ROUNDS", "50"))
 SEED = int(os.environ.get("VEDETTE_KILL_SEED", "0")) or random.SystemRandom().randrange(1, 2**31)
-LONGEST_S = 6.0  # from the process's start to its end, at least; twice what the first segment takes on this machine
+#: From the process's start to its end, at least and at most; between them twice what the first segment takes on this machine.
+LONGEST_S, LONGEST_AT_MOST_S = 6.0, 40.0
 CHANNELS = ("first", "second")
 
 
@@ -66,7 +67,7 @@ def first_segment_s(vedette: Recorder) -> float:
     """How long this machine takes from a start to the first segment, seconds; then it is killed."""
     began_s = time.monotonic()
     vedette.spawn()
-    wait_for(lambda: catalogued(vedette.data_dir), what="it records", deadline_s=120)
+    wait_for(lambda: catalogued(vedette.data_dir), what="it records", deadline_s=300)
     vedette.kill()
     return time.monotonic() - began_s
 
@@ -82,18 +83,20 @@ def test_fifty_kills_lose_nothing_and_double_nothing(tmp_path: Path) -> None:
     with camera_simulator(*(CameraSpec(f"/{name}", clip) for name, clip in clips.items())) as simulator:
         vedette = Recorder(tmp_path, site({name: simulator.url(f"/{name}") for name in CHANNELS}))
         pause, acknowledged = threading.Event(), Counter[str]()
-        longest_s = max(LONGEST_S, 2 * first_segment_s(vedette))
+        longest_s = min(max(LONGEST_S, 2 * first_segment_s(vedette)), LONGEST_AT_MOST_S)
         for _ in range(ROUNDS):
             vedette.spawn()
             pause.wait(chance.uniform(0.2, longest_s))  # the random moment is the point of this test
             vedette.kill()
             now = catalogued(vedette.data_dir)
             assert not acknowledged - now, f"seed {SEED}: acknowledged segments are gone"
+            if now == acknowledged:  # too short a round for a machine that has become busy, perhaps
+                longest_s = min(1.2 * longest_s, LONGEST_AT_MOST_S)
             acknowledged = now
         simulator.stop_listening()  # the cameras are away: only what was promised is still to come
         try:
             vedette.start()
-            wait_for(lambda: spooled(vedette.data_dir) == 0, what="the spool is handed over", deadline_s=120)
+            wait_for(lambda: spooled(vedette.data_dir) == 0, what="the spool is handed over", deadline_s=300)
             vedette.stop()
         finally:
             vedette.kill()

@@ -159,7 +159,7 @@ def settle(site: Deployment, books: Books, why: str) -> None:
 
 def _lag(site: Deployment, worker: str) -> int:
     """How many frames wait for a worker; 1 for one that does not read yet."""
-    told = httpx.get(site.health_url(worker), timeout=30).json()["services"]["analytics"]
+    told = httpx.get(site.health_url(worker), timeout=120).json()["services"]["analytics"]
     return int(told["details"]["lag"]) if told["summary"] == "running" else 1
 
 
