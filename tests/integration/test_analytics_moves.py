@@ -102,9 +102,9 @@ class Stand:
         self.workers.append(worker)
         return worker
 
-    async def show(self, *places: float | None, age_s: float = 0.0) -> None:
+    async def show(self, *places: float | None) -> None:
         for place in places:
-            published_ns = SystemClock().now_ns() - round(age_s * NS_PER_S)
+            published_ns = SystemClock().now_ns()
             for channel, number in CHANNELS.items():
                 message = FrameMessage(
                     channel=channel, channel_number=number, session="s", sequence=self._sequence, published_ns=published_ns,
@@ -124,12 +124,6 @@ class Stand:
             return last <= self.looked
 
         await until(seen, "the last frame is looked at")
-
-    async def show_old(self, count: int) -> set[tuple[str, int]]:
-        """Frames that have waited for long; which they are."""
-        first = self._sequence
-        await self.show(*[None] * count, age_s=30)
-        return {(channel, sequence) for channel in CHANNELS for sequence in range(first, self._sequence)}
 
     async def cross(self) -> None:
         await self.show(*WALK, *[None] * ABSENT)
@@ -190,18 +184,6 @@ async def stand(broker: KafkaServer, postgres: PostgresServer, tmp_path: Path) -
         yield stand
         for worker in stand.workers:
             worker.stop()
-
-
-async def test_stale_frames_are_dropped_and_counted(stand: Stand) -> None:
-    worker = stand.worker()
-    await stand.stands_until(None, worker, 2)
-    for _ in range(3):  # with nothing that waits: from them it learns by what clock they are stamped
-        await stand.show_and_wait(None)
-    before = int(worker.says["dropped"])
-    old = await stand.show_old(2)
-    await stand.show_and_wait(None)
-    assert not old & stand.looked
-    await until(lambda: worker.says["dropped"] >= before + 4, "two of each channel are dropped")
 
 
 async def test_a_worker_that_wakes_when_another_has_its_channel_tells_nothing_twice(stand: Stand) -> None:
