@@ -6,7 +6,7 @@ Nothing here is waited for by the writer. A store that fails is tried again with
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 
@@ -53,7 +53,9 @@ class Archive:
         self._ledger, self._notices, self._reach, self._clock = ledger, notices, reach, clock
         self._ended: deque[str] = deque()
         self._finish_wake, self._upload_wake = asyncio.Event(), asyncio.Event()
-        self._lock, self._locking = asyncio.Lock(), asyncio.Lock()
+        self._finishing = asyncio.Lock()
+        self._uploading, self._locking = defaultdict[str, asyncio.Lock](asyncio.Lock), defaultdict[str, asyncio.Lock](asyncio.Lock)
+        self._waiting: dict[str, int] = {}  # files, as far as they have been looked at; buckets as rows name them, all three
         self._steps: set[asyncio.Task[None]] = set()
 
     @property
@@ -90,15 +92,15 @@ class Archive:
         while self._ended:
             recording = await self._catalogue.get(self._ended[0])
             if recording is not None and recording.state is State.OPEN:
-                await self._whole(partial(self._finish, recording))
+                await self._whole(partial(self._finish, recording), self._finishing)
             self._ended.popleft()
             self._upload_wake.set()
 
-    async def _whole(self, step: Callable[[], Awaitable[None]]) -> None:
-        """One step at a time, and never half of one: a cancelled loop leaves it to end by itself, and who comes next waits for it."""
+    async def _whole(self, step: Callable[[], Awaitable[None]], turn: asyncio.Lock) -> None:
+        """One step at a `turn`, and never half of one: a cancelled loop leaves it to end by itself, and who comes next waits for it."""
 
         async def alone() -> None:
-            async with self._lock:
+            async with turn:
                 await step()
 
         task = asyncio.create_task(alone())
@@ -131,43 +133,69 @@ class Archive:
             self._notices.recording(closed, RecordingChange.STORED)
 
     async def upload_loop(self) -> None:
-        """Put closed files into the object store, oldest first. Supervised."""
+        """Put closed files into the object store, the oldest of each bucket first. No bucket waits for another. Supervised."""
+        wakes: dict[str, asyncio.Event] = {}
+        try:
+            async with asyncio.TaskGroup() as loops:
+                while True:
+                    self._upload_wake.clear()
+                    for bucket in await self._buckets_waited_for():
+                        if bucket not in wakes:
+                            wakes[bucket] = asyncio.Event()
+                            loops.create_task(self._upload_into(bucket, wakes[bucket]))
+                        wakes[bucket].set()
+                    await self._upload_wake.wait()
+        except ExceptionGroup as errors:  # who is told of it is to read what it was
+            raise errors.exceptions[0] from errors
+
+    async def _upload_into(self, bucket: str, wake: asyncio.Event) -> None:
         backoff_s = _RETRY_MIN_S
         while True:
-            self._upload_wake.clear()
+            wake.clear()
             try:
-                await self.upload_all()
+                await self._upload_all_into(bucket)
             except (ObjectStoreError, StorageFull) as error:
                 metrics.UPLOAD_FAILURES.inc()
-                log.warning("finished recordings could not be put into the object store yet", error=str(error))
+                name = self._buckets.of_recordings(bucket)
+                log.warning("finished recordings could not be put into the object store yet", bucket=name, error=str(error))
                 await self._clock.sleep(backoff_s)
                 backoff_s = min(backoff_s * 2, _RETRY_MAX_S)
                 continue
             backoff_s = _RETRY_MIN_S
-            await self._upload_wake.wait()
+            await wake.wait()
 
     async def upload_all(self) -> None:
         """Put every closed file; a bucket that cannot be used now does not hold up the others.
 
         Raises:
-            ObjectStoreError, StorageFull: not now; the first of them.
+            ObjectStoreError, StorageFull: not now; one of them.
         """
-        failed: dict[str, ObjectStoreError | StorageFull] = {}
-        while waiting := await self._catalogue.waiting(limit=_BATCH, but=failed):
-            metrics.WAITING_FILES.set(len(waiting))
+        each = [self._upload_all_into(bucket) for bucket in await self._buckets_waited_for()]
+        for error in await asyncio.gather(*each, return_exceptions=True):
+            if error is not None:
+                raise error
+
+    async def _buckets_waited_for(self) -> list[str]:
+        found = await self._catalogue.buckets_waited_for()
+        for bucket in found:
+            self._waiting.setdefault(bucket, 1)
+        return found
+
+    async def _upload_all_into(self, bucket: str) -> None:
+        name = self._buckets.of_recordings(bucket)
+        while waiting := await self._catalogue.waiting(bucket, limit=_BATCH):
+            self._waiting[bucket] = len(waiting)
+            metrics.WAITING_FILES.set(sum(self._waiting.values()))
             for recording in waiting:
-                if recording.bucket not in failed:
-                    try:
-                        await self._whole(partial(self._upload, recording))
-                    except (ObjectStoreError, StorageFull) as error:
-                        failed[recording.bucket] = error
-                        self._reach.failed(self._buckets.of_recordings(recording.bucket), error)
-                    else:
-                        self._reach.worked(self._buckets.of_recordings(recording.bucket))
-        if failed:
-            raise next(iter(failed.values()))
-        metrics.WAITING_FILES.set(0)
-        self._reach.nothing_waits()
+                try:
+                    await self._whole(partial(self._upload, recording), self._uploading[bucket])
+                except (ObjectStoreError, StorageFull) as error:
+                    self._reach.failed(name, error)
+                    raise
+                self._reach.worked(name)
+        self._waiting.pop(bucket, None)
+        metrics.WAITING_FILES.set(sum(self._waiting.values()))
+        self._reach.nothing_waits(but=map(self._buckets.of_recordings, self._waiting))
 
     async def _upload(self, recording: Recording) -> None:
         path = self._layout.path(recording)
@@ -209,7 +237,7 @@ class Archive:
 
     async def keep_lock(self, recording: Recording) -> None:
         """Make the object's lock that of its row, as the row is now. Before the upload there is no object yet: the upload does it."""
-        async with self._locking:
+        async with self._locking[recording.bucket]:
             current = await self._catalogue.get(recording.id)
             if current is not None and current.state is State.UPLOADED:
                 store = await self._buckets.of(current)

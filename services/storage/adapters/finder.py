@@ -92,9 +92,14 @@ class Finder:
         """Recordings in the object store whose row is locked."""
         return await self._recordings(and_(recordings.c.state == State.UPLOADED.value, recordings.c.locked.is_(True)), limit=1_000_000)
 
-    async def waiting(self, *, limit: int, but: Collection[str] = ()) -> list[Recording]:
-        """Closed recordings that are not in the object store yet, oldest first; none of these buckets."""
-        return await self._recordings(and_(recordings.c.state == State.CLOSED.value, recordings.c.bucket.not_in(but)), limit=limit)
+    async def waiting(self, bucket: str, *, limit: int) -> list[Recording]:
+        """Closed recordings that are not in their bucket yet, oldest first."""
+        return await self._recordings(and_(recordings.c.state == State.CLOSED.value, recordings.c.bucket == bucket), limit=limit)
+
+    async def buckets_waited_for(self) -> list[str]:
+        """The buckets, as rows name them, that closed recordings are not in yet."""
+        query = select(recordings.c.bucket).where(recordings.c.state == State.CLOSED.value).distinct()
+        return await self._reads.run(lambda connection: list(connection.scalars(query)), read_only=True)
 
     async def of_keys(self, keys: Sequence[str]) -> list[Recording]:
         """The recordings in the object store that have these keys."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 
 import structlog
 
@@ -75,8 +76,7 @@ class Reach:
         if not self._trouble and not self._buckets.missing:
             self._notices.clear(SOURCE)
 
-    def nothing_waits(self) -> None:
-        """Everything is where it belongs: what failed there has gone otherwise."""
-        for bucket in list(self._trouble):
-            if bucket not in self._buckets.missing:
-                self.worked(bucket)
+    def nothing_waits(self, but: Iterable[str]) -> None:
+        """Everything is where it belongs, but for these buckets: what failed in others has gone otherwise."""
+        for bucket in self._trouble.keys() - {*but, *self._buckets.missing}:
+            self.worked(bucket)
