@@ -114,6 +114,8 @@ class StorageService:
                 break
             except (CatalogueError, ObjectStoreError, StorageFull, disk.DiskError) as error:
                 self._why = redact(str(error))
+            if await asyncio.to_thread(disk.give_ballast_if_full, self._layout.ballast):
+                continue
             log.error("storage cannot begin yet", error=self._why)
             self._notices.set("storage.error", self._why)
             await self._runtime.clock.sleep(backoff_s)

@@ -85,6 +85,36 @@ async def test_overwriting_goes_on_where_somebody_else_takes_the_last_of_the_roo
         assert await store.check() == []
 
 
+async def test_overwriting_begins_where_the_last_of_the_room_was_taken_before_any_file_was_closed(tmp_path: Path) -> None:
+    """What is open cannot be deleted, and to close it the catalogue needs room: the reserve is for that too."""
+    pool = payloads(4, gop=10, size=(640, 360), kbit=8000)
+    with mounted(tmp_path / "disk", 48) as folder:
+        async with storing(folder, site("door", storage={"file_s": 60, "sweep_every_s": 3600})) as store:
+            feed = Feed(pool=pool, size=(640, 360))
+            await store.keep(*feed.take(6))
+            fill(folder / "something-else")
+            await store.keep(*feed.take(3))
+            recordings = await store.recordings()
+            assert recordings[-1]["end_ns"] == feed.at_ns
+            assert recordings[0]["start_ns"] > feed.made[0].start_ns
+        assert await store.check() == []
+
+
+async def test_overwriting_begins_where_the_last_of_the_room_was_taken_before_the_start(tmp_path: Path) -> None:
+    pool = payloads(4, gop=10, size=(640, 360), kbit=8000)
+    with mounted(tmp_path / "disk", 48) as folder:
+        config, feed = site("door", storage={"file_s": 4, "sweep_every_s": 3600}), Feed(pool=pool, size=(640, 360))
+        async with storing(folder, config) as store:
+            await store.keep(*feed.take(6))
+        fill(folder / "something-else")
+        async with storing(folder, config) as store:  # without the reserve its catalogue could not even be opened
+            await store.keep(*feed.take(3))
+            recordings = await store.recordings()
+            assert recordings[-1]["end_ns"] == feed.at_ns
+            assert recordings[0]["start_ns"] > feed.made[0].start_ns
+        assert await store.check() == []
+
+
 def test_what_does_not_fit_leaves_the_room_that_it_found(small_disk: Path) -> None:
     path = small_disk / "door" / "file.mp4"
     disk.append(path, 0, [bytes(MIB)])

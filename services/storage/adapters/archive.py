@@ -13,6 +13,7 @@ from functools import partial
 import structlog
 
 from services.storage import metrics
+from services.storage.adapters import disk
 from services.storage.adapters.buckets import Buckets, each_bucket_alone
 from services.storage.adapters.catalogue import Catalogue
 from services.storage.adapters.disk import DiskError
@@ -76,6 +77,8 @@ class Archive:
                 await self.finish_all()
                 backoff_s = _RETRY_MIN_S
             except (DiskError, StorageFull) as error:
+                if isinstance(error, StorageFull) and await asyncio.to_thread(disk.give_ballast, self._layout.ballast):
+                    continue  # what is not closed cannot be deleted to make room
                 log.warning("a recording could not be closed yet", error=str(error))
                 await self._clock.sleep(backoff_s)
                 backoff_s = min(backoff_s * 2, _RETRY_MAX_S)

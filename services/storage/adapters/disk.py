@@ -190,6 +190,13 @@ def give_ballast(path: Path) -> bool:
     return True
 
 
+def give_ballast_if_full(path: Path) -> bool:
+    """Whether there was any, on a disk with less room than that: what a database says about a full one does not always tell."""
+    with suppress(OSError):
+        return space(path.parent, 0).free_bytes < BALLAST_BYTES and give_ballast(path)
+    return False
+
+
 def sha256_of(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
