@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -61,15 +62,37 @@ class ClipWriter:
 def clip_writer(file: Path, size: tuple[int, int], rate: Fraction) -> Iterator[ClipWriter]:
     """Write `file` under another name and move it into place when it is whole, so that a cache holds no halves. That name is
     its own: two demos may build the same file at once."""
-    part = file.with_name(f"{file.stem}.{uuid.uuid4().hex}.part")
-    try:
+    _remove_left_over(file.parent)
+    with _part_of(file) as part:
         with av.open(str(part), "w", format="mp4") as container:
             writer = ClipWriter(container, size, rate)
             yield writer
             writer.finish()
         part.replace(file)
-    finally:
-        part.unlink(missing_ok=True)
+
+
+@contextmanager
+def _part_of(file: Path) -> Iterator[Path]:
+    """A new file beside `file`, locked for as long as whoever builds it lives."""
+    while True:
+        part = file.with_name(f"{file.stem}.{uuid.uuid4().hex}.part")
+        with part.open("xb") as held:
+            with suppress(OSError):  # a file system without locks: nobody can tell then that it is left over
+                fcntl.flock(held, fcntl.LOCK_EX)
+            if part.exists():  # else somebody was quicker to lock it
+                try:
+                    yield part
+                finally:
+                    part.unlink(missing_ok=True)
+                return
+
+
+def _remove_left_over(folder: Path) -> None:
+    """Parts of builds that were killed: nobody holds their locks."""
+    for part in folder.glob(f"*.{'[0-9a-f]' * 32}.part"):
+        with suppress(OSError), part.open("rb") as held:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            part.unlink()
 
 
 def sub_size(width: int, height: int) -> tuple[int, int]:

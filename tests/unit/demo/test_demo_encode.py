@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from fractions import Fraction
 from pathlib import Path
 
@@ -40,6 +42,41 @@ def test_two_who_write_the_same_file_at_once_each_leave_it_whole(tmp_path: Path)
         assert load_source(file).video_frames == 3
     assert load_source(file).video_frames == 2
     assert list(tmp_path.iterdir()) == [file]
+
+
+_BUILDER = """
+import sys
+from fractions import Fraction
+from pathlib import Path
+import numpy as np
+from services.cli.demo.encode import clip_writer
+with clip_writer(Path(sys.argv[1]), (160, 96), Fraction(10)) as writer:
+    for _ in range(100):  # an encoder holds some back
+        writer.write_bgr(np.zeros((96, 160, 3), np.uint8))
+    print("building", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_what_a_killed_build_left_goes_with_the_next_and_that_of_a_living_one_stays(tmp_path: Path) -> None:
+    def build(name: str) -> set[str]:
+        with clip_writer(tmp_path / name, (160, 96), Fraction(10)) as writer:
+            writer.write_bgr(np.zeros((96, 160, 3), np.uint8))
+        return {file.name for file in tmp_path.iterdir()}
+
+    (tmp_path / "holiday.part").touch()  # not ours
+    command = [sys.executable, "-c", _BUILDER, str(tmp_path / "killed.mp4")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as builder:
+        try:
+            assert builder.stdout is not None
+            assert builder.stdout.readline() == b"building\n"
+            (part,) = [file.name for file in tmp_path.iterdir() if file.name.startswith("killed.")]
+            assert build("first.mp4") == {"holiday.part", part, "first.mp4"}
+        finally:
+            builder.kill()
+            builder.wait()
+    assert (tmp_path / part).exists()
+    assert build("second.mp4") == {"holiday.part", "first.mp4", "second.mp4"}
 
 
 def test_what_is_no_video_leaves_nothing_behind(tmp_path: Path) -> None:
