@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 import structlog
@@ -12,63 +12,37 @@ import structlog
 from services.storage import metrics
 from services.storage.adapters import disk
 from services.storage.adapters.archive import Archive
+from services.storage.adapters.candidates import Candidates, Found, Refused
 from services.storage.adapters.catalogue import Catalogue
 from services.storage.adapters.kept_clock import KeptClock
 from services.storage.adapters.layout import Layout
 from services.storage.adapters.ledger import Ledger
 from services.storage.adapters.notices import Notices
-from services.storage.adapters.snapshots import Snapshot, Snapshots
-from services.storage.core.clock_watch import ClockWatch
-from services.storage.core.model import Recording, State
+from services.storage.adapters.snapshots import Snapshots
+from services.storage.core.model import State
 from services.storage.core.policy import (
-    Item,
     Limits,
-    Shortfall,
     Space,
     Victim,
     headroom,
     is_low,
     make_room,
-    oldest,
     retire,
     shortfall,
     trim,
     with_spool_room,
 )
 from services.storage.core.recording import CLAIM_WINDOW_NS
-from services.storage.core.turns import Turns, turns
+from services.storage.core.turns import turns
 from shared.domain.errors import CatalogueError, ObjectStoreError, StorageFull
 from shared.messages import RecordingChange
 
 log = structlog.get_logger(__name__)
 
-#: Candidates looked at in one round; rounds go on until the policy asks for nothing more.
-_WINDOW = 256
+#: Rounds of choosing, each among a window of candidates; they go on until the policy asks for nothing more.
 _ROUNDS = 1000
 #: Sweeps that fail one after the other before people are told.
 _FAILURES = 3
-
-
-@dataclass(slots=True)
-class _Refused:
-    """Buckets, as rows name them, that refused a delete, and why. Nothing more is marked there until what is has gone."""
-
-    recordings: dict[str, ObjectStoreError] = field(default_factory=dict)
-    pictures: dict[str, ObjectStoreError] = field(default_factory=dict)
-
-    def tell(self) -> None:
-        """Raise what one of them said."""
-        for error in (*self.recordings.values(), *self.pictures.values()):
-            raise error
-
-
-@dataclass(slots=True)
-class _Found:
-    """Candidates, as rows and as the policy sees them."""
-
-    recordings: dict[str, Recording]
-    pictures: dict[str, Snapshot]
-    items: list[Item] = field(default_factory=list)
 
 
 class Cleaner:
@@ -90,7 +64,8 @@ class Cleaner:
         """`objects_on_disk`: the object store's space is this disk's."""
         self._layout, self._catalogue, self._archive, self._snapshots = layout, catalogue, archive, snapshots
         self._ledger, self._notices, self._kept_clock = ledger, notices, kept_clock
-        self.limits, self._objects_on_disk = limits, objects_on_disk
+        self._candidates = Candidates(catalogue, snapshots, ledger, objects_on_disk=objects_on_disk)
+        self.limits = limits
         self._lock = asyncio.Lock()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="storage-space")
         self._failures = 0
@@ -197,13 +172,13 @@ class Cleaner:
         if not shortfall(space, self.limits, max(headroom(space, self.limits), disk.BALLAST_BYTES)).disk_bytes:
             await asyncio.to_thread(disk.take_ballast, self._layout.ballast)
 
-    async def _finish_deletes(self) -> _Refused:
-        return _Refused(
+    async def _finish_deletes(self) -> Refused:
+        return Refused(
             await self._archive.remove(await self._catalogue.in_state(State.DELETING)),
             await self._snapshots.remove(await self._snapshots.oldest(100_000, deleting=True)),
         )
 
-    async def _clean(self, need_bytes: int, limits: Limits, refused: _Refused, *, disk_is_full: bool = False) -> int:
+    async def _clean(self, need_bytes: int, limits: Limits, refused: Refused, *, disk_is_full: bool = False) -> int:
         """Bytes freed. Buckets that refuse join `refused`."""
         freed = 0
         for _ in range(_ROUNDS):
@@ -212,86 +187,22 @@ class Cleaner:
                 space = replace(space, free_bytes=min(space.free_bytes, limits.min_free_bytes + freed))
             clock = await self._kept_clock.look()
             order = turns(clock)
-            found = await self._to_retire(refused, clock, order)
+            found = await self._candidates.to_retire(limits, refused, clock, order)
             victims = retire(
                 found.items, limits, clock.known_ns(CLAIM_WINDOW_NS), self._ledger.unlocked(), settled_ns=clock.settled_ns, order=order
             )
             if not victims:
-                found = await self._of_full_groups(refused, order)
+                found = await self._candidates.of_full_groups(limits, refused, order)
                 victims = trim(found.items, limits, self._ledger.unlocked_in(), order)
             if not victims:
-                found = await self._oldest(shortfall(space, limits, need_bytes), refused, order)
+                found = await self._candidates.for_room(shortfall(space, limits, need_bytes), refused, order)
                 victims = make_room(found.items, limits, space, need_bytes, order)
             if not victims:
                 break
             freed += await self._delete(victims, found, refused)
         return freed
 
-    async def _to_retire(self, refused: _Refused, clock: ClockWatch, order: Turns) -> _Found:
-        """What may have to go whether room is needed or not."""
-        recordings = await self._catalogue.outdated(
-            provisional_before_ns=clock.known_ns(CLAIM_WINDOW_NS) - CLAIM_WINDOW_NS,
-            channel_before_ns={channel: clock.settled_ns - keep_ns for channel, keep_ns in self.limits.keep_ns.items()},
-            limit=_WINDOW,
-            but=refused.recordings,
-        )
-        unlocked = self._ledger.unlocked()
-        over = [channel for channel, quota in self.limits.quotas.items() if unlocked.get(channel, 0) > quota]
-        for channel in over:
-            recordings += await self._catalogue.oldest(channel=channel, limit=_WINDOW, but=refused.recordings, order=order)
-        pictures: list[Snapshot] = []
-        for channel in over:
-            pictures += await self._snapshots.oldest(_WINDOW, channel=channel, but=refused.pictures, order=order)
-        for channel in self.limits.keep_ns:
-            pictures += await self._snapshots.oldest(_WINDOW, channel=channel, but=refused.pictures)
-        found = _Found({recording.id: recording for recording in recordings}, {picture.object_key: picture for picture in pictures})
-        found.items = [*map(self._item, found.recordings.values()), *map(self._picture, found.pictures.values())]
-        return found
-
-    async def _of_full_groups(self, refused: _Refused, order: Turns) -> _Found:
-        """The oldest of each storage group that holds more than its own limit."""
-        found, used = _Found({}, {}), self._ledger.unlocked_in()
-        for bucket, limit in self.limits.groups.items():
-            if used.get(bucket, 0) > limit:
-                recordings = await self._catalogue.oldest(bucket=bucket, limit=_WINDOW, but=refused.recordings, order=order)
-                pictures = await self._snapshots.oldest(_WINDOW, bucket=bucket, but=refused.pictures, order=order)
-                found.recordings |= {recording.id: recording for recording in recordings}
-                found.pictures |= {picture.object_key: picture for picture in pictures}
-                found.items += oldest([list(map(self._item, recordings)), list(map(self._picture, pictures))], _WINDOW, order)
-        return found
-
-    async def _oldest(self, missing: Shortfall, refused: _Refused, order: Turns) -> _Found:
-        """The oldest that making room may choose from."""
-        if not missing:
-            return _Found({}, {})
-        # Where objects are elsewhere, a full disk is helped only by what is still on it.
-        state = State.CLOSED if not self._objects_on_disk and not missing.total_bytes else None
-        recordings = await self._catalogue.oldest(limit=_WINDOW, state=state, but=refused.recordings, order=order)
-        pictures = await self._snapshots.oldest(_WINDOW, but=refused.pictures, order=order) if state is None else []
-        found = _Found({recording.id: recording for recording in recordings}, {picture.object_key: picture for picture in pictures})
-        found.items = oldest([list(map(self._item, recordings)), list(map(self._picture, pictures))], _WINDOW, order)
-        return found
-
-    def _item(self, recording: Recording) -> Item:
-        return Item(
-            recording.id,
-            recording.channel,
-            recording.start_ns,
-            recording.end_ns,
-            recording.size_bytes,
-            recording.locked,
-            self._objects_on_disk or recording.state is State.CLOSED,
-            recording.kind,
-            recording.bucket,
-        )
-
-    def _picture(self, snapshot: Snapshot) -> Item:
-        return Item(
-            snapshot.object_key, snapshot.channel, snapshot.at_ns, snapshot.at_ns, snapshot.size_bytes, on_disk=self._objects_on_disk,
-            bucket=snapshot.bucket,
-        )  # fmt: skip
-
-    async def _delete(self, victims: list[Victim], found: _Found, refused: _Refused) -> int:
+    async def _delete(self, victims: list[Victim], found: Found, refused: Refused) -> int:
         """Row marked, object gone, row gone. Bytes freed. What a bucket refuses stays marked."""
         recordings, pictures = found.recordings, found.pictures
         why = {victim.item.id: victim.why for victim in victims}
