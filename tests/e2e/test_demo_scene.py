@@ -38,7 +38,7 @@ def site(simulator: SimulatorThread) -> dict[str, Any]:
     line = {"kind": "tripwire", "id": "line", "line": [list(p) for p in GATE.lines[0].points], "targets": ["human"], "anti_dither_s": 0}
     zone = {"kind": "intrusion", "id": "zone", "zone": [list(p) for p in YARD.zones[0].polygon], "targets": ["human"], "anti_dither_s": 0}
     return {
-        "analytics": {"stale_after_s": 30},  # what a busy machine looks at late is looked at
+        "analytics": {"stale_after_s": 60},  # what a busy machine looks at late is looked at
         "channels": [
             channel(1, GATE, simulator, [{**line, "linkage": linkage}]),
             channel(2, YARD, simulator, [{**zone, "actions": ["cross"], "linkage": linkage}]),

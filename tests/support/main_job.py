@@ -64,7 +64,7 @@ def site(cameras: SimulatorThread, channels: Sequence[str], centre: str) -> dict
     return {
         "site": {"name": "Test site", "time_zone": TIME_ZONE},
         "schedules": {"never": {day: [] for day in ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")}},
-        "analytics": {"stale_after_s": 30},
+        "analytics": {"stale_after_s": 60},
         "centres": [{"kind": "webhook", "id": "station", "url": centre, "secret": TEST_SECRET}],
         "channels": [
             {"id": channel, "number": number, "main": {"url": cameras.url(f"/{channel}")}, "rules": rules}
