@@ -58,7 +58,7 @@ async def test_a_database_that_is_away_at_the_start_is_waited_for(tmp_path: Path
             assert not any(future.done() for future in pending)
             await asyncio.to_thread(postgres.restart)
             assert await store.service.wait_ready(60)
-            await asyncio.wait_for(asyncio.gather(*pending), 60)
+            await asyncio.wait_for(asyncio.gather(*pending), 240)
             done = await next_of(results, lambda m: m.phase is not ActionPhase.REQUESTED)
             assert getattr(done, "phase", None) is ActionPhase.DONE
             assert [r["frames"] for r in await store.recordings()] == [30]
@@ -80,7 +80,7 @@ async def test_a_database_that_goes_and_comes_back_costs_nothing(tmp_path: Path,
             await until(lambda: not store.service.health().ok, "health tells of it, after half a minute", deadline_s=120)
             await until(lambda: "the catalogue cannot be reached" in str(store.service.health().details.get("storage.error")), "and why")
             await asyncio.to_thread(postgres.restart)
-            await asyncio.wait_for(asyncio.gather(*pending), 60)
+            await asyncio.wait_for(asyncio.gather(*pending), 240)
             assert sum(r["frames"] for r in await store.recordings()) == 60
             await until(lambda: store.service.health().ok and "storage.error" not in store.service.health().details, "it is over")
     finally:
@@ -99,7 +99,7 @@ async def test_a_database_that_breaks_off_again_and_again_loses_and_doubles_noth
                 await asyncio.wait(pending[: 1 + number * 3])
                 postgres.kill()
                 await asyncio.to_thread(postgres.restart)
-                await asyncio.wait_for(asyncio.gather(*pending), 60)
+                await asyncio.wait_for(asyncio.gather(*pending), 240)
         assert sum(len(feed.made) for feed in feeds) == 144
         async with storing(tmp_path, config) as store:
             assert sum(r["frames"] for r in await store.recordings()) == 1440
@@ -115,7 +115,7 @@ async def test_a_file_in_the_way_of_the_catalogue_is_waited_out(tmp_path: Path) 
         await answers_503(store.http, "storage is starting")
         pending = await store.send(*Feed().take(2))
         (tmp_path / "db" / "catalogue.sqlite").rmdir()
-        await asyncio.wait_for(asyncio.gather(*pending), 60)
+        await asyncio.wait_for(asyncio.gather(*pending), 240)
         assert [r["frames"] for r in await store.recordings()] == [20]
 
 
