@@ -83,15 +83,16 @@ def test_fifty_kills_lose_nothing_and_double_nothing(tmp_path: Path) -> None:
     with camera_simulator(*(CameraSpec(f"/{name}", clip) for name, clip in clips.items())) as simulator:
         vedette = Recorder(tmp_path, site({name: simulator.url(f"/{name}") for name in CHANNELS}))
         pause, acknowledged = threading.Event(), Counter[str]()
-        longest_s = min(max(LONGEST_S, 2 * first_segment_s(vedette)), LONGEST_AT_MOST_S)
+        longest_s, in_vain = min(max(LONGEST_S, 2 * first_segment_s(vedette)), LONGEST_AT_MOST_S), 0
         for _ in range(ROUNDS):
             vedette.spawn()
             pause.wait(chance.uniform(0.2, longest_s))  # the random moment is the point of this test
             vedette.kill()
             now = catalogued(vedette.data_dir)
             assert not acknowledged - now, f"seed {SEED}: acknowledged segments are gone"
-            if now == acknowledged:  # too short a round for a machine that has become busy, perhaps
-                longest_s = min(1.2 * longest_s, LONGEST_AT_MOST_S)
+            in_vain = in_vain + 1 if now == acknowledged else 0
+            if in_vain == 3:  # too short rounds for a machine that has become busy, perhaps
+                longest_s, in_vain = min(1.5 * longest_s, LONGEST_AT_MOST_S), 0
             acknowledged = now
         simulator.stop_listening()  # the cameras are away: only what was promised is still to come
         try:
