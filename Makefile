@@ -18,7 +18,7 @@ run: install ## Install what is missing and run the demo.
 	@echo "Running the demo: $(BIN)/vedette demo"
 	@$(BIN)/vedette demo
 
-test: install-dev ## Run the tests of the embedded mode (about half an hour).
+test: install-dev ## Run the tests of the embedded mode (about forty minutes).
 	@$(BIN)/python -m tests.support.fetch detector
 	$(BIN)/python -m pytest -m "not servers"
 
