@@ -1,7 +1,7 @@
 """The demo scenes through the whole recorder: every crossing and every zone passage that the generator made, and none else.
 
-Both scenes loop, so that the seam between two passes is watched as well; main and sub streams are cameras' as in the field. Each begins
-when the recorder connects to it: a scene's time is that of the sub stream, which is looked at, whenever the main stream came.
+Both scenes loop, so that the seam between two passes is watched as well; main and sub streams are cameras' as in the field: they
+show the same moment, whenever the recorder connects to which.
 """
 
 from __future__ import annotations

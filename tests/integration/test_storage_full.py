@@ -6,6 +6,7 @@ import errno
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,7 +16,7 @@ from shared.messages import EventMessage, EventPhase
 from shared.topics import EVENTS
 from tests.support.segments import Feed, payloads
 from tests.support.small_disk import fill, mounted
-from tests.support.storing import MIB, next_of, site, storing, until
+from tests.support.storing import MIB, Storing, next_of, site, storing, until
 
 pytestmark = pytest.mark.integration
 
@@ -26,6 +27,14 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         yield folder
 
 
+async def has_overwritten(store: Storing, feed: Feed) -> list[dict[str, Any]]:
+    """The recordings: the newest footage is there, the oldest has gone."""
+    recordings = await store.recordings()
+    assert recordings[-1]["end_ns"] == feed.at_ns
+    assert recordings[0]["start_ns"] > feed.made[0].start_ns
+    return recordings
+
+
 async def test_overwriting_goes_on_on_a_full_disk(small_disk: Path) -> None:
     """Nothing is kept free: every group runs into ENOSPC, and the oldest goes."""
     pool = payloads(4, gop=10, size=(640, 360), kbit=8000)
@@ -33,9 +42,7 @@ async def test_overwriting_goes_on_on_a_full_disk(small_disk: Path) -> None:
         feed = Feed(pool=pool, size=(640, 360))
         for _ in range(15):
             await store.keep(*feed.take(4))
-        recordings = await store.recordings()
-        assert recordings[-1]["end_ns"] == feed.at_ns
-        assert recordings[0]["start_ns"] > feed.made[0].start_ns
+        recordings = await has_overwritten(store, feed)
         assert all(a["end_ns"] == b["start_ns"] for a, b in pairwise(recordings))
     assert await store.check() == []
 
@@ -79,9 +86,7 @@ async def test_overwriting_goes_on_where_somebody_else_takes_the_last_of_the_roo
             await until(closed, "what can be deleted is closed")
             fill(folder / "something-else")
             await store.keep(*feed.take(4))
-            recordings = await store.recordings()
-            assert recordings[-1]["end_ns"] == feed.at_ns
-            assert recordings[0]["start_ns"] > feed.made[0].start_ns
+            await has_overwritten(store, feed)
         assert await store.check() == []
 
 
@@ -94,9 +99,7 @@ async def test_overwriting_begins_where_the_last_of_the_room_was_taken_before_an
             await store.keep(*feed.take(6))
             fill(folder / "something-else")
             await store.keep(*feed.take(3))
-            recordings = await store.recordings()
-            assert recordings[-1]["end_ns"] == feed.at_ns
-            assert recordings[0]["start_ns"] > feed.made[0].start_ns
+            await has_overwritten(store, feed)
         assert await store.check() == []
 
 
@@ -109,9 +112,7 @@ async def test_overwriting_begins_where_the_last_of_the_room_was_taken_before_th
         fill(folder / "something-else")
         async with storing(folder, config) as store:  # without the reserve its catalogue could not even be opened
             await store.keep(*feed.take(3))
-            recordings = await store.recordings()
-            assert recordings[-1]["end_ns"] == feed.at_ns
-            assert recordings[0]["start_ns"] > feed.made[0].start_ns
+            await has_overwritten(store, feed)
         assert await store.check() == []
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -10,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import pytest
 from filelock import FileLock
 
 FOLDER = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vedette-tests"
@@ -51,8 +53,15 @@ def kept(name: str, make: Callable[[Path], None], *, folder: Path = FOLDER, paus
     return place
 
 
-def go_install(go: str, package: str, folder: Path) -> None:
-    """Build the command `package` (with its version) into `folder`."""
-    # One package at a time, and after everybody else: it takes minutes on a small machine, and gigabytes if it may.
-    environment = {**os.environ, "GOBIN": str(folder), "GOFLAGS": "-p=1"}
-    subprocess.run(["nice", "-n", "10", go, "install", package], env=environment, check=True, timeout=LIMIT_S)
+def go_command(name: str, package: str, version: str) -> Path:
+    """The command `package`, built once and kept as `name`. Skips the test where it is not kept and there is no Go."""
+
+    def build(folder: Path) -> None:
+        go = shutil.which("go")
+        if go is None:
+            pytest.skip(f"no `go` here to build {package} with")
+        # One package at a time, and after everybody else: it takes minutes on a small machine, and gigabytes if it may.
+        environment = {**os.environ, "GOBIN": str(folder), "GOFLAGS": "-p=1"}
+        subprocess.run(["nice", "-n", "10", go, "install", f"{package}@{version}"], env=environment, check=True, timeout=LIMIT_S)
+
+    return kept(f"{name}-{version}", build) / package.rsplit("/", 1)[-1]

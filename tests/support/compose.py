@@ -14,10 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import pytest
 from ruamel.yaml import YAML
 
-from tests.support.cache import go_install, kept
+from tests.support.cache import go_command
 from tests.support.ports import free_port
 
 ROOT = Path(__file__).parents[2]
@@ -134,14 +133,7 @@ def make_site(folder: Path, *, user: int) -> Path:
 
 def reference() -> Path:
     """The command that reads compose files as `docker compose` does, built once (half a minute). Skips the test without it and Go."""
-    go = shutil.which("go")
-
-    def build(folder: Path) -> None:
-        if go is None:
-            pytest.skip("no `go` here to build the compose specification's reference implementation with")
-        go_install(go, f"github.com/compose-spec/compose-go/v2/cmd@{COMPOSE_GO}", folder)
-
-    return kept(f"compose-go-{COMPOSE_GO}", build) / "cmd"
+    return go_command("compose-go", "github.com/compose-spec/compose-go/v2/cmd", COMPOSE_GO)
 
 
 def read(file: Path) -> dict[str, Any]:

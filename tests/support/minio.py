@@ -12,10 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
-import pytest
 
 from shared.config.services import S3Objects
-from tests.support.cache import go_install, kept
+from tests.support.cache import go_command
 from tests.support.ports import free_port
 
 USER, PASSWORD = "vedette-tests", "vedette-tests-secret"
@@ -28,14 +27,7 @@ def binary() -> Path:
     found = shutil.which("minio")
     if found is not None:
         return Path(found)
-    go = shutil.which("go")
-
-    def build(folder: Path) -> None:
-        if go is None:
-            pytest.skip("no MinIO server: neither `minio` nor `go` (to build it) is installed")
-        go_install(go, f"github.com/minio/minio@{_VERSION}", folder)
-
-    return kept(f"minio-{_VERSION}", build) / "minio"
+    return go_command("minio", "github.com/minio/minio", _VERSION)
 
 
 def objects_at(port: int) -> S3Objects:

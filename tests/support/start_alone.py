@@ -10,6 +10,7 @@ import asyncio
 import sys
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from services.cli.ports import with_known_port
@@ -29,17 +30,16 @@ async def start(names: Sequence[str], folder: Path) -> list[str]:
     def starting() -> list[str]:
         return [name for name in names if wiring.running(name) is None and name not in wiring.failed]
 
-    async def wait() -> None:
-        while starting():
-            told.clear()
-            await told.wait()
-
     try:
         await wiring.start(lambda name, what: told.set())
-        await asyncio.wait([asyncio.ensure_future(wait())], timeout=LIMIT_S)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LIMIT_S):
+                while starting():
+                    told.clear()
+                    await told.wait()
         return [f"{name}: {wiring.failed.get(name, 'still starting')}" for name in names if wiring.running(name) is None]
     finally:
-        await wiring.stop(lambda name, what: told.set())
+        await wiring.stop(lambda name, what: None)
 
 
 def main() -> None:
